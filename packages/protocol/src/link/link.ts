@@ -1,0 +1,343 @@
+/**
+ * The exact pipe between one client and one agent (SPEC LK): an ordered sequence of bytes in each direction that
+ * outlives transports. It numbers, acknowledges, bounds what is in flight and sends again after a cut. It knows
+ * whole frames only as something its user hands out and takes in, and nothing of slots or sockets.
+ */
+import { isErrorCode, TunnelError } from "../errors.ts"
+import type { Clock, Transport, TransportEvents } from "../ports.ts"
+import { decodeFrames } from "../wire/decode.ts"
+import { frameBytes, writeFrame } from "../wire/encode.ts"
+import { assertNever, type Frame, ProtocolViolation } from "../wire/frame.ts"
+import { type ByteOffset, byteOffset } from "../wire/ids.ts"
+import { InvalidBody } from "../wire/json.ts"
+import { limits } from "../wire/limits.ts"
+import { encodeLinkControl, type LinkControl, parseLinkControl } from "./link-control.ts"
+import { controlOffset, linkHeaderBytes, readLinkHeader, unassignedSlot, writeAck, writeLinkHeader } from "./link-header.ts"
+import { Pacing } from "./pacing.ts"
+import { SendLog } from "./send-log.ts"
+
+/** What is above the link: the mux. */
+export interface LinkUser {
+  /**
+   * Frames to send now, in order, together at most `room.bytes` on the wire, bulk ones only within `room.bulkBytes`.
+   * Only when `room.whole` is set may a single frame be larger. Empty when there is nothing (that fits).
+   */
+  take(room: Room): readonly Frame[]
+  receive(frame: Frame): void
+  /** Once, after which nothing is called any more. */
+  linkEnded(error: TunnelError): void
+}
+
+export interface Room {
+  readonly bytes: number
+  readonly bulkBytes: number
+  /** Nothing is in flight: one frame above the room may go, so that no frame waits for ever. */
+  readonly whole: boolean
+}
+
+/** Interactive streams open on one transport, shared by all links on it: while there are any, bulk is paced. */
+export interface Traffic {
+  interactiveStreams: number
+}
+
+export interface LinkOptions {
+  readonly clock: Clock
+  /** Bytes the peer may have in flight towards us. */
+  readonly windowBytes?: number
+  readonly traffic?: Traffic
+  /** The transport is gone and the link waits for another. */
+  readonly detached?: () => void
+  /** The link is over, before its user hears of it. */
+  readonly ended?: (error: TunnelError) => void
+}
+
+type LinkState =
+  | { readonly phase: "detached" }
+  /** The client's first hello was sent and data may follow at once; the agent has not answered. */
+  | { readonly phase: "starting"; readonly transport: Transport }
+  /** A hello was sent to resume; nothing else may be until the welcome says what arrived. */
+  | { readonly phase: "resuming"; readonly transport: Transport }
+  | { readonly phase: "open"; readonly transport: Transport }
+  | { readonly phase: "ended"; readonly error: TunnelError }
+
+/** Bytes in the transport's own queue above which no more is handed to it: what is queued there has lost its priority. */
+const transportBufferedBytesMax = 262_144
+
+/** Body bytes aimed at in one message: one full DATA frame, or many small frames. */
+const messageBodyBytes = limits.dataBytesMax + 9
+
+export class Link {
+  readonly traffic: Traffic
+  readonly #clock: Clock
+  readonly #user: LinkUser
+  readonly #options: LinkOptions
+  readonly #log = new SendLog()
+  readonly #pacing = new Pacing()
+  #state: LinkState = { phase: "detached" }
+  #received = byteOffset(0)
+  #acknowledged = byteOffset(0)
+  #windowBytes: number
+  #peerWindowBytes: number = limits.linkWindowBytes
+  #budgetBytes: number = limits.linkWindowBytesMax
+  #flushing = false
+  #ackNow = false
+  #cancelAck: (() => void) | undefined
+
+  constructor(options: LinkOptions, user: LinkUser) {
+    this.#options = options
+    this.#clock = options.clock
+    this.#user = user
+    this.#windowBytes = options.windowBytes ?? limits.linkWindowBytes
+    this.traffic = options.traffic ?? { interactiveStreams: 0 }
+  }
+
+  get received(): ByteOffset {
+    return this.#received
+  }
+
+  get windowBytes(): number {
+    return this.#windowBytes
+  }
+
+  get inFlightBytes(): number {
+    return this.#log.inFlightBytes
+  }
+
+  /** Least round trip seen lately, or undefined. */
+  get rttMs(): number | undefined {
+    return this.#pacing.rttMs
+  }
+
+  get phase(): LinkState["phase"] {
+    return this.#state.phase
+  }
+
+  /**
+   * The client's first transport: greets and may send at once, within the default window. If it is lost before the
+   * agent's welcome the link ends: nobody can say whether the agent ever knew it, and nothing may run twice.
+   */
+  start(transport: Transport, hello: LinkControl): TransportEvents {
+    return this.#attach({ phase: "starting", transport }, hello)
+  }
+
+  /** A client's later transport: greets and waits for the welcome. */
+  resume(transport: Transport, hello: LinkControl): TransportEvents {
+    return this.#attach({ phase: "resuming", transport }, hello)
+  }
+
+  /** The agent's side of either: answers a hello that was found in order and sends again what the client lacks. */
+  welcome(transport: Transport, peer: { readonly received: ByteOffset; readonly window: number }, welcome: LinkControl): TransportEvents {
+    const events = this.#attach({ phase: "open", transport }, welcome)
+    this.#guard(() => {
+      this.#peerWindowBytes = peer.window
+      this.#resend(transport, peer.received)
+    })
+    return events
+  }
+
+  /** Bytes this end may have in flight whatever the peer grants: the agent's share of its budget. */
+  setBudget(bytes: number): void {
+    this.#budgetBytes = Math.max(bytes, limits.linkWindowBytesMin)
+    this.wake()
+  }
+
+  /** Grants the peer another window. */
+  setWindow(bytes: number): void {
+    const window = Math.min(Math.max(bytes, limits.linkWindowBytesMin), limits.linkWindowBytesMax)
+    if (window === this.#windowBytes) return
+    this.#windowBytes = window
+    if (this.#state.phase === "open") this.#sendControl(this.#state.transport, { type: "window", window })
+  }
+
+  /** There may be something to send. What is queued in one turn goes out together. */
+  wake(): void {
+    if (this.#flushing || !("transport" in this.#state)) return
+    this.#flushing = true
+    this.#clock.defer(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  /** Gives the link up and tells the peer. Idempotent. */
+  end(error: TunnelError): void {
+    if ("transport" in this.#state) {
+      this.#sendControl(this.#state.transport, { type: "end", code: error.code, message: error.message.slice(0, 1024) })
+    }
+    this.#finish(error)
+  }
+
+  #attach(state: LinkState & { readonly transport: Transport }, greeting: LinkControl): TransportEvents {
+    if (this.#state.phase === "ended") throw new Error("attach to a link that has ended")
+    this.#state = state
+    this.#sendControl(state.transport, greeting)
+    this.wake()
+    // Events of a transport that is no longer the current one are ignored: a late close must not cut its successor.
+    const current = () => "transport" in this.#state && this.#state.transport === state.transport
+    return {
+      message: (bytes) => {
+        if (current()) this.#guard(() => this.#receive(bytes))
+      },
+      drained: () => {
+        if (current()) this.wake()
+      },
+      closed: () => {
+        if (!current()) return
+        if (this.#state.phase === "starting") {
+          return this.#finish(new TunnelError("link-lost", "the connection was lost before the agent answered", { delivered: "unknown" }))
+        }
+        this.#state = { phase: "detached" }
+        this.#stopAckTimer()
+        this.#options.detached?.()
+      },
+    }
+  }
+
+  /** A lie or a malformed byte from the peer ends this link and touches nothing else. */
+  #guard(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation || error instanceof InvalidBody)) throw error
+      this.end(new TunnelError("protocol-error", `the peer broke the protocol: ${error.message}`, { delivered: "unknown", cause: error }))
+    }
+  }
+
+  #receive(message: Uint8Array): void {
+    const header = readLinkHeader(message)
+    if (header === undefined) throw new ProtocolViolation("LH1", `a message of ${message.byteLength} bytes has no link header`)
+    const body = message.subarray(linkHeaderBytes)
+    if (header.offset === controlOffset) return this.#receiveControl(parseLinkControl(body))
+    if (this.#state.phase !== "open") throw new ProtocolViolation("LC3", "data before the welcome")
+    this.#receiveAck(header.ack)
+    if (body.byteLength === 0) return
+    const end = header.offset + body.byteLength
+    if (end <= this.#received) return
+    if (header.offset !== this.#received) throw new ProtocolViolation("LK2", `expected byte ${this.#received}, got ${header.offset}`)
+    if (end >= controlOffset) throw new ProtocolViolation("LK1", "the byte sequence is exhausted")
+    const frames = decodeFrames(body)
+    this.#received = byteOffset(end)
+    this.#oweAck()
+    for (const frame of frames) {
+      this.#user.receive(frame)
+      if (this.phase === "ended") return
+    }
+  }
+
+  #receiveAck(ack: ByteOffset): void {
+    const before = this.#log.acked
+    if (ack === before) return
+    const newest = this.#log.acknowledge(ack)
+    if (newest !== undefined) this.#pacing.acknowledged(newest, ack, this.#clock.now())
+    this.wake()
+  }
+
+  #receiveControl(control: LinkControl): void {
+    switch (control.type) {
+      case "welcome":
+        return this.#receiveWelcome(control.received, control.window)
+      case "window":
+        this.#peerWindowBytes = control.window
+        return this.wake()
+      case "refused":
+      case "end":
+        return this.#finish(
+          new TunnelError(isErrorCode(control.code) ? control.code : "link-lost", control.message, {
+            delivered: control.type === "refused" ? "no" : "unknown",
+          }),
+        )
+      case "hello":
+        throw new ProtocolViolation("LC2", "a second hello")
+      default:
+        return assertNever(control)
+    }
+  }
+
+  #receiveWelcome(received: ByteOffset, window: number): void {
+    const state = this.#state
+    if (state.phase !== "starting" && state.phase !== "resuming") throw new ProtocolViolation("LC2", "a welcome nobody waits for")
+    this.#state = { phase: "open", transport: state.transport }
+    this.#peerWindowBytes = window
+    if (state.phase === "resuming") this.#resend(state.transport, received)
+    this.wake()
+  }
+
+  /** After a greeting on a new transport: what the peer has is dropped, the rest goes again, each message as it was but for its ack. */
+  #resend(transport: Transport, received: ByteOffset): void {
+    this.#log.acknowledge(received)
+    for (const { message } of this.#log.unacknowledged()) {
+      writeAck(message, this.#received)
+      transport.send(message)
+    }
+    this.#acknowledged = this.#received
+    this.wake()
+  }
+
+  #oweAck(): void {
+    if (this.#received - this.#acknowledged >= limits.ackBytes) this.#ackNow = true
+    else if (this.#cancelAck === undefined) {
+      this.#cancelAck = this.#clock.schedule(limits.ackDelayMs, () => {
+        this.#cancelAck = undefined
+        this.#ackNow = true
+        this.wake()
+      })
+    }
+    if (this.#ackNow) this.wake()
+  }
+
+  #flush(): void {
+    if (this.#state.phase !== "open" && this.#state.phase !== "starting") return
+    const { transport } = this.#state
+    while (transport.bufferedBytes <= transportBufferedBytesMax) {
+      const frames = this.#user.take(this.#room())
+      if (frames.length === 0) break
+      this.#sendFrames(transport, frames)
+    }
+    if (this.#ackNow && this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
+  }
+
+  #room(): Room {
+    const inFlight = this.#log.inFlightBytes
+    const window = Math.min(this.#peerWindowBytes, this.#budgetBytes)
+    // The reserve shrinks with a small window, else bulk would never fit in one.
+    const bulkWindow = window - Math.min(limits.linkReserveBytes, window / 4)
+    const bulkMax = this.traffic.interactiveStreams > 0 ? Math.min(bulkWindow, this.#pacing.bulkInFlightBytesMax) : bulkWindow
+    const bytes = Math.min(messageBodyBytes, window - inFlight)
+    return { bytes, bulkBytes: Math.min(bytes, bulkMax - inFlight), whole: inFlight === 0 }
+  }
+
+  #sendFrames(transport: Transport, frames: readonly Frame[]): void {
+    let bodyBytes = 0
+    for (const frame of frames) bodyBytes += frameBytes(frame)
+    const message = new Uint8Array(linkHeaderBytes + bodyBytes)
+    let at = linkHeaderBytes
+    for (const frame of frames) at = writeFrame(message, at, frame)
+    this.#send(transport, message)
+    this.#log.append(message, bodyBytes, this.#clock.now())
+  }
+
+  #send(transport: Transport, message: Uint8Array): void {
+    writeLinkHeader(message, { slot: unassignedSlot, offset: this.#log.end, ack: this.#received })
+    this.#acknowledged = this.#received
+    this.#ackNow = false
+    this.#stopAckTimer()
+    transport.send(message)
+  }
+
+  #sendControl(transport: Transport, control: LinkControl): void {
+    transport.send(encodeLinkControl(control, this.#received))
+  }
+
+  #stopAckTimer(): void {
+    this.#cancelAck?.()
+    this.#cancelAck = undefined
+  }
+
+  #finish(error: TunnelError): void {
+    if (this.#state.phase === "ended") return
+    this.#state = { phase: "ended", error }
+    this.#stopAckTimer()
+    this.#options.ended?.(error)
+    this.#user.linkEnded(error)
+  }
+}

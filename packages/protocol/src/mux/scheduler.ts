@@ -1,0 +1,79 @@
+/**
+ * Who sends next (SPEC PC): control frames first, then interactive streams, then bulk, round-robin inside a class. An
+ * interactive stream with more queued than one frame is no keystroke: it waits with the bulk.
+ */
+import type { Room } from "../link/link.ts"
+import { frameBytes } from "../wire/encode.ts"
+import { type Frame, frameHeaderBytes } from "../wire/frame.ts"
+import { limits } from "../wire/limits.ts"
+import type { MuxStream } from "./stream.ts"
+
+/** Frames that are not MESSAGE and wait to be sent: a peer that makes us answer without reading our answers is cut off here. */
+export const controlFramesMax = 4 * limits.streamsMax
+
+export class Scheduler {
+  #control: Frame[] = []
+  /** Insertion order is the round-robin order: a stream that has sent goes to the end. */
+  readonly #ready = new Set<MuxStream>()
+
+  get controlFrames(): number {
+    return this.#control.length
+  }
+
+  pushControl(frame: Frame): void {
+    this.#control.push(frame)
+  }
+
+  /** Drops what is queued for a stream that is opening and will never be, so that it is not opened at all. */
+  withdrawOpen(stream: MuxStream): boolean {
+    const before = this.#control.length
+    this.#control = this.#control.filter((frame) => !("stream" in frame && frame.stream === stream.id))
+    return this.#control.length < before
+  }
+
+  ready(stream: MuxStream): void {
+    if (stream.sendable) this.#ready.add(stream)
+  }
+
+  forget(stream: MuxStream): void {
+    this.#ready.delete(stream)
+  }
+
+  take(room: Room, paced: boolean, sent: (frame: Frame, stream?: MuxStream) => void): Frame[] {
+    const frames: Frame[] = []
+    let bytes = 0
+    const add = (frame: Frame, stream?: MuxStream) => {
+      frames.push(frame)
+      bytes += frameBytes(frame)
+      sent(frame, stream)
+    }
+
+    let next = 0
+    for (; next < this.#control.length; next++) {
+      const frame = this.#control[next]
+      if (frame === undefined) break
+      // An OPEN goes before its stream's data, so nothing overtakes a control frame that has to wait for room.
+      if (bytes + frameBytes(frame) > room.bytes && !(room.whole && frames.length === 0)) break
+      add(frame)
+    }
+    if (next > 0) this.#control = this.#control.slice(next)
+    if (this.#control.length > 0) return frames
+
+    const takeClass = (classBytes: number, payloadMax: number, member: (stream: MuxStream) => boolean) => {
+      for (const stream of [...this.#ready]) {
+        const free = classBytes - bytes - frameHeaderBytes
+        if (free <= 0) return
+        if (!member(stream)) continue
+        const frame = stream.take(Math.min(free, payloadMax))
+        this.#ready.delete(stream)
+        if (frame !== undefined) add(frame, stream)
+        this.ready(stream)
+      }
+    }
+    takeClass(room.bytes, limits.interactiveDataBytesMax, urgent)
+    takeClass(Math.min(room.bytes, room.bulkBytes), paced ? limits.interactiveDataBytesMax : limits.dataBytesMax, (stream) => !urgent(stream))
+    return frames
+  }
+}
+
+const urgent = (stream: MuxStream): boolean => stream.class === "interactive" && stream.queuedBytes <= limits.interactiveDataBytesMax

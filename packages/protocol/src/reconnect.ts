@@ -1,0 +1,36 @@
+/**
+ * When to dial again (SPEC RC): pure. Full jitter spreads a fleet after a gateway restart; the attempt counter is only
+ * forgiven after a connection that lasted, else one that is accepted and cut at once would be dialled without pause.
+ */
+import { isFinalCloseCode } from "./wire/close-codes.ts"
+
+/** Milliseconds a connection must last to count as stable. */
+export const stableMs = 10_000
+/** Milliseconds: the first and the longest range that a wait is drawn from. */
+const firstDelayMs = 1_000
+const longestDelayMs = 30_000
+/** Milliseconds at least after 4029 "overloaded", so that the one who asked for less gets it. */
+const overloadedDelayMs = 5_000
+
+export interface LostConnection {
+  /** Waits since the last stable connection. */
+  readonly attempt: number
+  /** WebSocket close code; 1006 for a dial that failed. */
+  readonly code: number
+  /** Milliseconds the connection was up; 0 for a dial that failed. */
+  readonly connectedMs: number
+  /** In [0, 1). */
+  readonly random: number
+}
+
+export type ReconnectVerdict =
+  | { readonly action: "stop" }
+  | { readonly action: "wait"; readonly delayMs: number; readonly attempt: number }
+
+export function reconnect(lost: LostConnection): ReconnectVerdict {
+  if (isFinalCloseCode(lost.code)) return { action: "stop" }
+  if (lost.code === 4029) return { action: "wait", delayMs: overloadedDelayMs + lost.random * longestDelayMs, attempt: lost.attempt + 1 }
+  if (lost.connectedMs >= stableMs) return { action: "wait", delayMs: 0, attempt: 0 }
+  const range = Math.min(firstDelayMs * 2 ** lost.attempt, longestDelayMs)
+  return { action: "wait", delayMs: lost.random * range, attempt: lost.attempt + 1 }
+}
