@@ -16,6 +16,8 @@ export const execOpenSchema = v.object({
   cwd: v.optional(noNul),
   env: v.optional(env, {}),
   stdin: v.optional(v.boolean(), false),
+  /** The process goes on when its client is gone. */
+  detach: v.optional(v.boolean(), false),
   timeoutMs: v.optional(durationMs),
 })
 export type ExecOpen = v.InferOutput<typeof execOpenSchema>
@@ -51,6 +53,8 @@ export type SignalName = (typeof signalNames)[number]
 export const processMessageSchema = v.variant("type", [
   v.object({ type: v.literal("signal"), signal: v.picklist(signalNames) }),
   v.object({ type: v.literal("resize"), cols: dimension, rows: dimension }),
+  /** Let the process go on without this client, as if it had been opened so. */
+  v.object({ type: v.literal("detach") }),
 ])
 export type ProcessMessage = v.InferOutput<typeof processMessageSchema>
 

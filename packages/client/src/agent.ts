@@ -1,0 +1,60 @@
+/** One agent, by name: a handle that costs nothing until it is used. All its calls share one link. */
+import type { Clock } from "@trunkline/protocol"
+import type { Dial } from "./dial.ts"
+import { type Command, exec, type ExecOptions, type ExecResult, execOpen, type SpawnOptions } from "./exec.ts"
+import { LinkConnection } from "./link-connection.ts"
+import { Process } from "./process.ts"
+import { createTerminal, type PtyOptions, type Terminal } from "./pty.ts"
+
+export interface AgentOptions {
+  readonly gateway: URL
+  readonly token: string
+  readonly dial: Dial
+  readonly clock: Clock
+  readonly idleMs: number
+}
+
+export interface SpawnProcessOptions extends SpawnOptions {
+  /** `pipe`: `process.write` and `closeInput`. `none`, the default: the process reads end of file at once. */
+  readonly stdin?: "none" | "pipe"
+  /** The process goes on when its client leaves. */
+  readonly detach?: boolean
+}
+
+export class Agent {
+  readonly name: string
+  readonly #connection: LinkConnection
+  readonly pty: { create(options: PtyOptions): Promise<Terminal> }
+
+  constructor(name: string, options: AgentOptions) {
+    this.name = name
+    this.#connection = new LinkConnection({
+      target: { gateway: options.gateway, agent: name, token: options.token },
+      dial: options.dial,
+      clock: options.clock,
+      idleMs: options.idleMs,
+    })
+    this.pty = { create: (terminal) => createTerminal(this.#connection, terminal) }
+  }
+
+  /** Runs a command to its end. A non-zero exit is a result; TunnelError is for what is not. */
+  exec(command: Command, options?: ExecOptions): Promise<ExecResult> {
+    return exec(this.#connection, command, options)
+  }
+
+  /** Starts a command and resolves when it runs. */
+  spawn(command: Command, options: SpawnProcessOptions = {}): Promise<Process> {
+    const open = { ...execOpen(command, options, options.stdin === "pipe"), detach: options.detach ?? false }
+    return Process.start(this.#connection, "exec", open, options.signal)
+  }
+
+  /** Round trip to the agent and back, in milliseconds. */
+  ping(): Promise<number> {
+    return this.#connection.ping()
+  }
+
+  /** Ends the link and what runs on it. */
+  close(): void {
+    this.#connection.close()
+  }
+}

@@ -1,0 +1,41 @@
+/** What opens a socket on an agent's link route. One implementation per runtime, in `transports/`. */
+
+/** An open socket: binary messages are link data, text is the gateway's. */
+export interface Socket {
+  send(message: Uint8Array | string): void
+  /** Bytes not yet handed to the operating system; 0 where the runtime cannot tell. */
+  readonly bufferedBytes: number
+  /** Closes; nothing more is delivered, `closed` included. */
+  close(code: number, reason: string): void
+}
+
+export interface SocketEvents {
+  message(message: Uint8Array | string): void
+  drained(): void
+  /** Once, unless we closed it ourselves. */
+  closed(code: number, reason: string): void
+}
+
+export interface DialTarget {
+  /** The gateway, `http:` or `https:`. */
+  readonly gateway: URL
+  readonly agent: string
+  readonly token: string
+  readonly signal: AbortSignal
+}
+
+/**
+ * Resolves when the socket is open; the events are attached before anything can arrive. Rejects with TunnelError:
+ * `unauthorised`, `agent-unknown`, `agent-offline`, `gateway-unreachable` and what else the gateway answers.
+ */
+export type Dial = (target: DialTarget, events: SocketEvents) => Promise<Socket>
+
+/** The subprotocol that names the protocol version. */
+export const subprotocol = "trunkline.v1"
+
+/** `https://gateway/v1/agents/NAME/link` with the WebSocket scheme. */
+export function linkUrl(gateway: URL, agent: string): URL {
+  const url = new URL(`v1/agents/${encodeURIComponent(agent)}/link`, gateway)
+  url.protocol = gateway.protocol === "https:" ? "wss:" : "ws:"
+  return url
+}

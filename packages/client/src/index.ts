@@ -1,0 +1,8 @@
+export { Agent, type SpawnProcessOptions } from "./agent.ts"
+export { connect, type ConnectOptions, Gateway } from "./connect.ts"
+export type { Dial, DialTarget, Socket, SocketEvents } from "./dial.ts"
+export { type Endpoint, type EndpointDetail, type EndpointFilter, type EndpointPage, Endpoints, type EndpointStatus } from "./endpoints.ts"
+export { type Command, describeExit, type ExecOptions, type ExecResult, type Input, type SpawnOptions } from "./exec.ts"
+export { type OutputEvent, Process, type ProcessExit } from "./process.ts"
+export { type PtyOptions, Terminal } from "./pty.ts"
+export { type Exit, type SignalName, TunnelError } from "@trunkline/protocol"

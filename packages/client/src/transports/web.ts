@@ -1,0 +1,80 @@
+/**
+ * Standard WebSocket: browsers, Node, Deno, Workers. It cannot set headers, so a single-use ticket of 60 seconds is
+ * fetched with the token and goes in the subprotocol list.
+ */
+import { TunnelError } from "@trunkline/protocol"
+import { type Dial, linkUrl, type Socket, subprotocol } from "../dial.ts"
+import { callGateway, unreachable } from "../gateway-api.ts"
+
+/** Milliseconds between looks at a full socket: the standard has no event for it. */
+const drainPollMs = 5
+/** Bytes below which a socket counts as drained. */
+const drainedBytes = 65_536
+
+export const dialWeb =
+  (fetcher: typeof fetch): Dial =>
+  async ({ gateway, agent, token, signal }, events) => {
+    const answer = await callGateway({ url: gateway, token, fetch: fetcher }, "v1/tickets", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ agent }),
+      signal,
+    })
+    if (typeof answer !== "object" || answer === null || !("ticket" in answer) || typeof answer.ticket !== "string") {
+      throw new TunnelError("protocol-error", "the gateway gave no ticket")
+    }
+    const socket = new WebSocket(linkUrl(gateway, agent), [subprotocol, `trunkline.ticket.${answer.ticket}`])
+    socket.binaryType = "arraybuffer"
+    let polling = false
+    const pollDrained = () => {
+      if (polling) return
+      polling = true
+      const look = () => {
+        if (socket.readyState !== WebSocket.OPEN) return
+        if (socket.bufferedAmount > drainedBytes) return void setTimeout(look, drainPollMs)
+        polling = false
+        events.drained()
+      }
+      setTimeout(look, drainPollMs)
+    }
+    const adapter: Socket = {
+      send(message) {
+        if (socket.readyState !== WebSocket.OPEN) return
+        // The DOM's types want a buffer that is not shared; ours never is.
+        socket.send(message as Uint8Array<ArrayBuffer> | string)
+        if (socket.bufferedAmount > drainedBytes) pollDrained()
+      },
+      get bufferedBytes() {
+        return socket.bufferedAmount
+      },
+      close(code, reason) {
+        socket.onmessage = socket.onclose = null
+        // Browsers allow 1000 and the application's own codes only.
+        if (code === 1000 || code >= 3000) socket.close(code, reason)
+        else socket.close()
+      },
+    }
+    return new Promise((resolve, reject) => {
+      let open = false
+      const abort = () => {
+        adapter.close(1000, "aborted")
+        reject(unreachable(gateway, signal.reason))
+      }
+      signal.addEventListener("abort", abort, { once: true })
+      socket.onopen = () => {
+        open = true
+        signal.removeEventListener("abort", abort)
+        resolve(adapter)
+      }
+      socket.onmessage = ({ data }: { data: unknown }) => {
+        if (typeof data === "string") events.message(data)
+        else if (data instanceof ArrayBuffer) events.message(new Uint8Array(data))
+      }
+      socket.onclose = ({ code, reason }) => {
+        signal.removeEventListener("abort", abort)
+        if (open) events.closed(code, reason)
+        // A browser does not say why a handshake failed; the ticket call has ruled out most reasons.
+        else reject(new TunnelError("agent-offline", `the agent "${agent}" cannot be reached right now`))
+      }
+    })
+  }
