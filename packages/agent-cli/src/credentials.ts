@@ -76,7 +76,8 @@ export const keepGatewaySecret = async (gateway: string, secret: string, environ
  * allows the group, as mounted secrets have it. Pipes (`<(pass show …)`) have no mode to check.
  * Rejects with `TunnelError` `unauthorised`; `cause` is the system's error when the file cannot be read.
  */
-export const readSecretFile = async (file: string, readers: "owner" | "not-world" = "not-world"): Promise<string> => checked(await readPrivate(file, readers, credentialBytesMax), file)
+export const readSecretFile = async (file: string, readers: "owner" | "not-world" = "not-world"): Promise<string> =>
+  checked(await readPrivate(file, readers, credentialBytesMax), file)
 
 /** Writes a file of mode 0600 so that after a crash it is either the old or the new one, whole. */
 export const privateFile = async (file: string, content: string): Promise<void> => {
@@ -112,17 +113,23 @@ const readPrivate = async (file: string, readers: "owner" | "not-world", bytesMa
       const refused = readers === "owner" ? 0o077 : 0o007
       if (stat.isFile() && process.platform !== "win32" && (stat.mode & refused) !== 0) {
         const mode = (stat.mode & 0o777).toString(8).padStart(4, "0")
-        throw new TunnelError("unauthorised", `${file} can be read by others (mode ${mode}): run chmod 600 on it, and replace the secret if others use this machine`)
+        throw new TunnelError(
+          "unauthorised",
+          `${file} can be read by others (mode ${mode}): run chmod 600 on it, and replace the secret if others use this machine`,
+        )
       }
       const { bytesRead, buffer } = await readUpTo(handle, bytesMax + 1)
-      if (bytesRead > bytesMax) throw new TunnelError("unauthorised", `${file} is larger than ${bytesMax} bytes: it is not a file of credentials`)
+      if (bytesRead > bytesMax)
+        throw new TunnelError("unauthorised", `${file} is larger than ${bytesMax} bytes: it is not a file of credentials`)
       return buffer.toString("utf8", 0, bytesRead)
     } finally {
       await handle.close()
     }
   } catch (error) {
     if (error instanceof TunnelError) throw error
-    throw new TunnelError("unauthorised", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new TunnelError("unauthorised", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    })
   }
 }
 
@@ -164,7 +171,11 @@ const readKept = async (file: string): Promise<Record<string, KeptCredential>> =
     throw error
   }
   const malformed = (cause?: unknown) =>
-    new TunnelError("unauthorised", `${file} is not a file of credentials, { "gateways": { "URL": { "secret": "…" } } }: repair or remove it`, { cause })
+    new TunnelError(
+      "unauthorised",
+      `${file} is not a file of credentials, { "gateways": { "URL": { "secret": "…" } } }: repair or remove it`,
+      { cause },
+    )
   let document: unknown
   try {
     document = JSON.parse(text)

@@ -1,7 +1,7 @@
 /** One agent, by name: a handle that costs nothing until it is used. All its calls share one link. */
 import type { Clock } from "@trunkline/protocol"
 import type { Dial } from "./dial.ts"
-import { type Command, exec, type ExecOptions, type ExecResult, execOpen, type SpawnOptions } from "./exec.ts"
+import { type Command, type ExecOptions, type ExecResult, exec, execOpen, type SpawnOptions } from "./exec.ts"
 import { LinkConnection } from "./link-connection.ts"
 import { Process } from "./process.ts"
 import { createTerminal, type PtyOptions, type Terminal } from "./pty.ts"

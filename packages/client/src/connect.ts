@@ -68,8 +68,10 @@ function gatewayUrl(value: string | URL): URL {
   } catch {
     throw new TunnelError("bad-request", `"${String(value)}" is not a URL; a gateway's looks like https://gateway.example.com`)
   }
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new TunnelError("bad-request", `a gateway's URL starts with http: or https:, not ${url.protocol}`)
-  if (url.username !== "" || url.password !== "" || url.search !== "") throw new TunnelError("bad-request", "a gateway's URL holds no credentials and no query")
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw new TunnelError("bad-request", `a gateway's URL starts with http: or https:, not ${url.protocol}`)
+  if (url.username !== "" || url.password !== "" || url.search !== "")
+    throw new TunnelError("bad-request", "a gateway's URL holds no credentials and no query")
   if (!url.pathname.endsWith("/")) url.pathname += "/"
   return url
 }

@@ -1,5 +1,5 @@
 /** One command, run to its end, with its output collected. */
-import { type Exit, type ExecOpen, TunnelError } from "@trunkline/protocol"
+import { type ExecOpen, type Exit, TunnelError } from "@trunkline/protocol"
 import type { LinkConnection } from "./link-connection.ts"
 import { Process } from "./process.ts"
 
@@ -66,7 +66,12 @@ export async function exec(connection: LinkConnection, command: Command, options
   let truncated = false
   for await (const event of process.output()) {
     if (event.type === "exit") {
-      const result = execResult(event.exit, { stdout: kept.stdout.text(), stderr: kept.stderr.text(), truncated, durationMs: event.durationMs })
+      const result = execResult(event.exit, {
+        stdout: kept.stdout.text(),
+        stderr: kept.stderr.text(),
+        truncated,
+        durationMs: event.durationMs,
+      })
       if (options.check === true && result.exitCode !== 0) {
         throw new TunnelError("command-failed", `the command ${describeExit(event.exit)}`, { delivered: "yes", cause: result })
       }

@@ -5,13 +5,13 @@
 import {
   assertNever,
   byteOffset,
-  closeCodes,
   type Clock,
+  closeCodes,
   type GatewayToClient,
   InvalidBody,
   isFinalCloseCode,
-  limits,
   type LinkHello,
+  limits,
   Mux,
   type MuxStream,
   parseGatewayToClient,
@@ -158,17 +158,20 @@ export class LinkConnection {
   async #dialSocket(signal: AbortSignal, arrived: (Uint8Array | string)[]): Promise<Socket> {
     let opened: Socket | undefined
     let lost: { code: number; reason: string } | undefined
-    const socket = await this.#options.dial({ ...this.#options.target, signal: AbortSignal.any([signal, AbortSignal.timeout(limits.handshakeMs)]) }, {
-      message: (message) => {
-        if (opened !== undefined && opened === this.#socket) this.#receive(opened, message)
-        else if (arrived.length < 64) arrived.push(message)
+    const socket = await this.#options.dial(
+      { ...this.#options.target, signal: AbortSignal.any([signal, AbortSignal.timeout(limits.handshakeMs)]) },
+      {
+        message: (message) => {
+          if (opened !== undefined && opened === this.#socket) this.#receive(opened, message)
+          else if (arrived.length < 64) arrived.push(message)
+        },
+        drained: () => this.#transport?.drained(),
+        closed: (code, reason) => {
+          if (opened !== undefined && opened === this.#socket) this.#lost(code, reason)
+          else lost = { code, reason }
+        },
       },
-      drained: () => this.#transport?.drained(),
-      closed: (code, reason) => {
-        if (opened !== undefined && opened === this.#socket) this.#lost(code, reason)
-        else lost = { code, reason }
-      },
-    })
+    )
     if (signal.aborted) {
       socket.close(closeCodes.normal, "aborted")
       throw signal.reason
@@ -277,7 +280,8 @@ export class LinkConnection {
     this.#cancelRedial = this.#options.clock.schedule(verdict.delayMs, () => {
       this.#resume(mux).catch((error: unknown) => {
         if (mux.link.phase === "ended") return
-        if (error instanceof TunnelError && !error.retryable) mux.link.end(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
+        if (error instanceof TunnelError && !error.retryable)
+          mux.link.end(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
         else this.#redial(mux, 1006)
       })
     })
@@ -327,13 +331,18 @@ function closeError(code: number, reason: string): TunnelError {
       return new TunnelError("agent-stopped", reason === "" ? "the agent was stopped" : reason, { delivered: "unknown" })
     case closeCodes.unauthorised:
     case closeCodes.revoked:
-      return new TunnelError("unauthorised", `the gateway refused the credentials${reason === "" ? "" : `: ${reason}`}`, { delivered: "unknown" })
+      return new TunnelError("unauthorised", `the gateway refused the credentials${reason === "" ? "" : `: ${reason}`}`, {
+        delivered: "unknown",
+      })
     case closeCodes.version:
       return new TunnelError("unsupported-version", `the gateway speaks another protocol version${reason === "" ? "" : `: ${reason}`}`)
     case closeCodes.overloaded:
       return new TunnelError("overloaded", reason === "" ? "the gateway is overloaded" : reason, { delivered: "unknown" })
     default:
-      return new TunnelError("link-lost", `the connection was closed with code ${code}${reason === "" ? "" : ` (${reason})`}`, { delivered: "unknown", retryable: true })
+      return new TunnelError("link-lost", `the connection was closed with code ${code}${reason === "" ? "" : ` (${reason})`}`, {
+        delivered: "unknown",
+        retryable: true,
+      })
   }
 }
 

@@ -4,10 +4,10 @@ import {
   type Exit,
   InvalidBody,
   type MuxStream,
+  type ProcessMessage,
   processAcceptSchema,
   processTags,
   processTrailerSchema,
-  type ProcessMessage,
   type SignalName,
   type StreamEvents,
   TunnelError,
@@ -23,8 +23,7 @@ export interface ProcessExit {
 
 export type OutputEvent =
   /** `offset` counts the bytes of this source before these. */
-  | { readonly type: "stdout" | "stderr"; readonly bytes: Uint8Array; readonly offset: number }
-  | ({ readonly type: "exit" } & ProcessExit)
+  { readonly type: "stdout" | "stderr"; readonly bytes: Uint8Array; readonly offset: number } | ({ readonly type: "exit" } & ProcessExit)
 
 interface QueuedChunk {
   readonly event: OutputEvent & { readonly type: "stdout" | "stderr" }

@@ -1,6 +1,7 @@
 /** Node with the `ws` package: twice the message rate of the built-in WebSocket, and headers, so it needs no ticket. */
-import { type RawData, WebSocket } from "ws"
+
 import { TunnelError } from "@trunkline/protocol"
+import { type RawData, WebSocket } from "ws"
 import { type Dial, linkUrl, subprotocol } from "../dial.ts"
 import { errorFromBody, unreachable } from "../gateway-api.ts"
 

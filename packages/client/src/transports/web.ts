@@ -23,9 +23,11 @@ export const dialWeb =
     if (typeof answer !== "object" || answer === null || !("ticket" in answer) || typeof answer.ticket !== "string") {
       throw new TunnelError("protocol-error", "the gateway gave no ticket")
     }
-    const socket = new WebSocket(linkUrl(gateway, agent), [subprotocol, `trunkline.ticket.${answer.ticket}`])
+    const socket = new WebSocket(linkUrl(gateway, agent).href, [subprotocol, `trunkline.ticket.${answer.ticket}`])
     socket.binaryType = "arraybuffer"
     let polling = false
+    /** We closed it: nothing more is of interest. */
+    let silent = false
     const pollDrained = () => {
       if (polling) return
       polling = true
@@ -48,7 +50,7 @@ export const dialWeb =
         return socket.bufferedAmount
       },
       close(code, reason) {
-        socket.onmessage = socket.onclose = null
+        silent = true
         // Browsers allow 1000 and the application's own codes only.
         if (code === 1000 || code >= 3000) socket.close(code, reason)
         else socket.close()
@@ -61,20 +63,22 @@ export const dialWeb =
         reject(unreachable(gateway, signal.reason))
       }
       signal.addEventListener("abort", abort, { once: true })
-      socket.onopen = () => {
+      socket.addEventListener("open", () => {
         open = true
         signal.removeEventListener("abort", abort)
         resolve(adapter)
-      }
-      socket.onmessage = ({ data }: { data: unknown }) => {
+      })
+      socket.addEventListener("message", ({ data }: { data: unknown }) => {
+        if (silent) return
         if (typeof data === "string") events.message(data)
         else if (data instanceof ArrayBuffer) events.message(new Uint8Array(data))
-      }
-      socket.onclose = ({ code, reason }) => {
+      })
+      socket.addEventListener("close", ({ code, reason }) => {
         signal.removeEventListener("abort", abort)
+        if (silent) return
         if (open) events.closed(code, reason)
         // A browser does not say why a handshake failed; the ticket call has ruled out most reasons.
         else reject(new TunnelError("agent-offline", `the agent "${agent}" cannot be reached right now`))
-      }
+      })
     })
   }

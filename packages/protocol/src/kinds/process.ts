@@ -8,7 +8,7 @@ const noNul = v.pipe(argument, v.regex(/^[^\0]*$/, "no NUL in an argument"))
 const argv = v.pipe(v.tupleWithRest([v.pipe(noNul, v.minLength(1, "the command is empty"))], noNul), v.readonly())
 const dimension = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))
 /** Milliseconds; the longest a timer can wait, about 24 days. */
-const durationMs = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2_147_483_647))
+export const durationMsSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2_147_483_647))
 
 /** Runs argv without a shell. stdin is /dev/null unless `stdin` is true. */
 export const execOpenSchema = v.object({
@@ -18,7 +18,7 @@ export const execOpenSchema = v.object({
   stdin: v.optional(v.boolean(), false),
   /** The process goes on when its client is gone. */
   detach: v.optional(v.boolean(), false),
-  timeoutMs: v.optional(durationMs),
+  timeoutMs: v.optional(durationMsSchema),
 })
 export type ExecOpen = v.InferOutput<typeof execOpenSchema>
 
@@ -29,7 +29,7 @@ export const ptyOpenSchema = v.object({
   env: v.optional(env, {}),
   cols: dimension,
   rows: dimension,
-  timeoutMs: v.optional(durationMs),
+  timeoutMs: v.optional(durationMsSchema),
 })
 export type PtyOpen = v.InferOutput<typeof ptyOpenSchema>
 
@@ -65,7 +65,7 @@ export type ProcessMessage = v.InferOutput<typeof processMessageSchema>
 export const exitSchema = v.variant("type", [
   v.object({ type: v.literal("code"), code: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(255)) }),
   v.object({ type: v.literal("signal"), signal: v.pipe(v.string(), v.maxLength(32)) }),
-  v.object({ type: v.literal("timeout"), timeoutMs: durationMs }),
+  v.object({ type: v.literal("timeout"), timeoutMs: durationMsSchema }),
   v.object({ type: v.literal("unknown"), reason: v.pipe(v.string(), v.maxLength(1024)) }),
 ])
 export type Exit = v.InferOutput<typeof exitSchema>

@@ -3,14 +3,14 @@
  * outlives transports. It numbers, acknowledges, bounds what is in flight and sends again after a cut. It knows
  * whole frames only as something its user hands out and takes in, and nothing of slots or sockets.
  */
-import { isErrorCode, TunnelError } from "../errors.ts"
+import { type Delivered, isErrorCode, TunnelError } from "../errors.ts"
 import type { Clock, Transport, TransportEvents } from "../ports.ts"
 import { decodeFrames } from "../wire/decode.ts"
 import { frameBytes, writeFrame } from "../wire/encode.ts"
 import { assertNever, type Frame, ProtocolViolation } from "../wire/frame.ts"
 import { type ByteOffset, byteOffset } from "../wire/ids.ts"
 import { InvalidBody } from "../wire/json.ts"
-import { limits } from "../wire/limits.ts"
+import { limits, protocolVersion } from "../wire/limits.ts"
 import { encodeLinkControl, type LinkControl, parseLinkControl } from "./link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader, unassignedSlot, writeAck, writeLinkHeader } from "./link-header.ts"
 import { Pacing } from "./pacing.ts"
@@ -24,8 +24,8 @@ export interface LinkUser {
    */
   take(room: Room): readonly Frame[]
   receive(frame: Frame): void
-  /** Once, after which nothing is called any more. */
-  linkEnded(error: TunnelError): void
+  /** Once, after which nothing is called any more. `untouched`: the agent refused the link, so it looked at no frame of it. */
+  linkEnded(error: TunnelError, untouched: boolean): void
 }
 
 export interface Room {
@@ -146,7 +146,7 @@ export class Link {
     const window = Math.min(Math.max(bytes, limits.linkWindowBytesMin), limits.linkWindowBytesMax)
     if (window === this.#windowBytes) return
     this.#windowBytes = window
-    if (this.#state.phase === "open") this.#sendControl(this.#state.transport, { type: "window", window })
+    if ("transport" in this.#state) this.#sendControl(this.#state.transport, { type: "window", window })
   }
 
   /** There may be something to send. What is queued in one turn goes out together. */
@@ -173,7 +173,7 @@ export class Link {
     this.#sendControl(state.transport, greeting)
     this.wake()
     // Events of a transport that is no longer the current one are ignored: a late close must not cut its successor.
-    const current = () => "transport" in this.#state && this.#state.transport === state.transport
+    const current = () => this.#isCurrent(state.transport)
     return {
       message: (bytes) => {
         if (current()) this.#guard(() => this.#receive(bytes))
@@ -193,6 +193,10 @@ export class Link {
     }
   }
 
+  #isCurrent(transport: Transport): boolean {
+    return "transport" in this.#state && this.#state.transport === transport
+  }
+
   /** A lie or a malformed byte from the peer ends this link and touches nothing else. */
   #guard(task: () => void): void {
     try {
@@ -204,10 +208,18 @@ export class Link {
   }
 
   #receive(message: Uint8Array): void {
+    if (message.byteLength > limits.messageBytesMax) {
+      throw new ProtocolViolation("LM2", `a message of ${message.byteLength} bytes, allowed are ${limits.messageBytesMax}`)
+    }
     const header = readLinkHeader(message)
     if (header === undefined) throw new ProtocolViolation("LH1", `a message of ${message.byteLength} bytes has no link header`)
     const body = message.subarray(linkHeaderBytes)
-    if (header.offset === controlOffset) return this.#receiveControl(parseLinkControl(body))
+    if (header.offset === controlOffset) {
+      if (body.byteLength > limits.controlBytesMax) {
+        throw new ProtocolViolation("LC1", `a control message of ${body.byteLength} bytes, allowed are ${limits.controlBytesMax}`)
+      }
+      return this.#receiveControl(parseLinkControl(body))
+    }
     if (this.#state.phase !== "open") throw new ProtocolViolation("LC3", "data before the welcome")
     this.#receiveAck(header.ack)
     if (body.byteLength === 0) return
@@ -235,17 +247,17 @@ export class Link {
   #receiveControl(control: LinkControl): void {
     switch (control.type) {
       case "welcome":
-        return this.#receiveWelcome(control.received, control.window)
+        return this.#receiveWelcome(control)
       case "window":
         this.#peerWindowBytes = control.window
         return this.wake()
-      case "refused":
+      case "refused": {
+        const { phase } = this.#state
+        if (phase !== "starting" && phase !== "resuming") throw new ProtocolViolation("LC2", "a refusal of a link that was welcomed")
+        return this.#finish(peerError(control, phase === "starting" ? "no" : "unknown"), phase === "starting")
+      }
       case "end":
-        return this.#finish(
-          new TunnelError(isErrorCode(control.code) ? control.code : "link-lost", control.message, {
-            delivered: control.type === "refused" ? "no" : "unknown",
-          }),
-        )
+        return this.#finish(peerError(control, "unknown"))
       case "hello":
         throw new ProtocolViolation("LC2", "a second hello")
       default:
@@ -253,12 +265,18 @@ export class Link {
     }
   }
 
-  #receiveWelcome(received: ByteOffset, window: number): void {
+  #receiveWelcome(welcome: Extract<LinkControl, { type: "welcome" }>): void {
     const state = this.#state
     if (state.phase !== "starting" && state.phase !== "resuming") throw new ProtocolViolation("LC2", "a welcome nobody waits for")
+    if (welcome.protocol !== protocolVersion) throw new ProtocolViolation("VR2", `a welcome in version ${welcome.protocol}, offered was ${protocolVersion}`)
+    if (welcome.resumed !== (state.phase === "resuming")) {
+      if (state.phase === "starting") throw new ProtocolViolation("LC4", "a new link was welcomed as a resumed one")
+      // A new link under the old name: sending again what the lost one may have handled would do it twice.
+      return this.end(new TunnelError("agent-restarted", "the agent does not know this link any more", { delivered: "unknown" }))
+    }
     this.#state = { phase: "open", transport: state.transport }
-    this.#peerWindowBytes = window
-    if (state.phase === "resuming") this.#resend(state.transport, received)
+    this.#peerWindowBytes = welcome.window
+    if (state.phase === "resuming") this.#resend(state.transport, welcome.received)
     this.wake()
   }
 
@@ -270,6 +288,7 @@ export class Link {
       transport.send(message)
     }
     this.#acknowledged = this.#received
+    this.#ackNow = false
     this.wake()
   }
 
@@ -290,8 +309,11 @@ export class Link {
     const { transport } = this.#state
     while (transport.bufferedBytes <= transportBufferedBytesMax) {
       const frames = this.#user.take(this.#room())
+      // Owners are told things while frames are taken: they may have ended the link.
+      if (this.phase === "ended") return
       if (frames.length === 0) break
       this.#sendFrames(transport, frames)
+      if (!this.#isCurrent(transport)) return
     }
     if (this.#ackNow && this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
   }
@@ -333,11 +355,14 @@ export class Link {
     this.#cancelAck = undefined
   }
 
-  #finish(error: TunnelError): void {
+  #finish(error: TunnelError, untouched = false): void {
     if (this.#state.phase === "ended") return
     this.#state = { phase: "ended", error }
     this.#stopAckTimer()
     this.#options.ended?.(error)
-    this.#user.linkEnded(error)
+    this.#user.linkEnded(error, untouched)
   }
 }
+
+const peerError = (control: { readonly code: string; readonly message: string }, delivered: Delivered): TunnelError =>
+  new TunnelError(isErrorCode(control.code) ? control.code : "link-lost", control.message, { delivered })

@@ -10,7 +10,7 @@ import { assertNever, type Frame, pingBytes, ProtocolViolation } from "../wire/f
 import { type StreamId, streamId } from "../wire/ids.ts"
 import { encodeJson, InvalidBody, parseJson } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
-import { anyJson, errorSchema, openSchema } from "./bodies.ts"
+import { anyJson, encodeError, errorSchema, openSchema } from "./bodies.ts"
 import { controlFramesMax, Scheduler } from "./scheduler.ts"
 import { MuxStream, type StreamEvents, type StreamPort } from "./stream.ts"
 
@@ -18,11 +18,14 @@ export interface MuxOptions {
   /** The client opens odd stream ids, the agent even ones. */
   readonly role: "client" | "agent"
   readonly link: LinkOptions
-  /** The peer asks for a stream: answer with `accept` or `reject`, now or later. `body` is not checked yet. */
+  /** The peer asks for a stream: answer with `accept` or `reject`, now or later. `body` is not checked yet; throwing InvalidBody rejects. */
   readonly offered?: (stream: MuxStream, body: unknown) => void
   /** The link is over; every stream has been told. */
   readonly ended?: (error: TunnelError) => void
 }
+
+/** Stream ids are u32 and never reused. */
+const streamIdMax = 0xffff_ffff
 
 /** Round trip assumed before one is measured, in milliseconds. */
 const assumedRttMs = 50
@@ -39,6 +42,7 @@ export class Mux implements LinkUser {
   #peerHighest = 0
   #peerStreams = 0
   #pong: Uint8Array | undefined
+  #pongQueued = false
   #ping: { readonly token: number; readonly sentAtMs: number; readonly resolve: (rttMs: number) => void; readonly reject: (error: TunnelError) => void } | undefined
   #pings = 0
   #goAway: TunnelError | undefined
@@ -61,6 +65,7 @@ export class Mux implements LinkUser {
         this.#scheduler.ready(stream)
         this.link.wake()
       },
+      withdraw: (stream) => this.#scheduler.withdrawOpen(stream),
       forget: (stream) => this.#forget(stream),
     }
   }
@@ -71,7 +76,7 @@ export class Mux implements LinkUser {
 
   /**
    * Asks the peer for a stream. Bytes, messages and the end may follow at once. Throws TunnelError: `too-large` for a
-   * body above 256 KiB, `too-many-streams`, the peer's reason after its GOAWAY, the link's error after its end.
+   * body above 256 KiB, `too-many-streams`, `overloaded`, the peer's reason after its GOAWAY, the link's error after its end.
    */
   open(kind: string, body: unknown, events: StreamEvents): MuxStream {
     const refusal = this.#ended ?? this.#goAway
@@ -79,6 +84,8 @@ export class Mux implements LinkUser {
     if (this.#streams.size - this.#peerStreams >= limits.streamsMax) {
       throw new TunnelError("too-many-streams", `${limits.streamsMax} streams are open on this link; end one or open another link`)
     }
+    if (this.#scheduler.controlFrames >= controlFramesMax) throw new TunnelError("overloaded", "the peer does not read; too many requests wait")
+    if (this.#nextId > streamIdMax) throw new TunnelError("too-many-streams", "this link has used up its stream numbers; open another link")
     const open = encodeJson({ kind, body })
     if (open.byteLength > limits.openBytesMax) {
       throw new TunnelError("too-large", `the request is ${open.byteLength} bytes, allowed are ${limits.openBytesMax}; send large input on stdin`)
@@ -106,17 +113,21 @@ export class Mux implements LinkUser {
 
   /** The peer opens no more streams here and is told why; those open go on. */
   goAway(error: TunnelError): void {
-    this.#control({ type: "goAway", body: encodeJson({ code: error.code, message: error.message.slice(0, 4096) }) })
+    this.#control({ type: "goAway", body: encodeError(error) })
   }
 
   take(room: Room): readonly Frame[] {
     for (const [stream, bytes] of this.#grants) this.#scheduler.pushControl({ type: "credit", stream, bytes })
     this.#grants.clear()
-    if (this.#pong !== undefined) this.#scheduler.pushControl({ type: "pong", token: this.#pong })
-    this.#pong = undefined
+    if (this.#pong !== undefined && !this.#pongQueued) {
+      this.#scheduler.pushControl({ type: "pong", token: this.#pong })
+      this.#pong = undefined
+      this.#pongQueued = true
+    }
     const writable: MuxStream[] = []
     const frames = this.#scheduler.take(room, this.link.traffic.interactiveStreams > 0, (frame, stream) => {
       if (frame.type === "message") this.#streams.get(frame.stream)?.messageSent()
+      else if (frame.type === "pong") this.#pongQueued = false
       else if (stream !== undefined) writable.push(stream)
     })
     // Owners may write again at once, so they are told only when the scheduler is done.
@@ -129,8 +140,8 @@ export class Mux implements LinkUser {
       case "open":
         return this.#receiveOpen(frame.stream, frame.body)
       case "ping":
-        // Only the latest is answered: a flood of pings costs one pending answer.
-        this.#pong = frame.token.slice()
+        // Only the latest is answered: a flood of pings costs one pending answer and one queued.
+        this.#pong = new Uint8Array(frame.token)
         return this.link.wake()
       case "pong":
         return this.#receivePong(frame.token)
@@ -142,12 +153,12 @@ export class Mux implements LinkUser {
     }
   }
 
-  linkEnded(error: TunnelError): void {
+  linkEnded(error: TunnelError, untouched: boolean): void {
     this.#ended = error
     this.#ping?.reject(error)
     this.#ping = undefined
     for (const stream of [...this.#streams.values()]) {
-      const delivered = stream.phase !== "opening" ? "yes" : this.#scheduler.withdrawOpen(stream) ? "no" : "unknown"
+      const delivered = stream.phase !== "opening" ? "yes" : untouched || this.#scheduler.withdrawOpen(stream) ? "no" : "unknown"
       stream.close(new TunnelError(error.code, error.message, { retryable: error.retryable && delivered === "no", delivered, cause: error }))
     }
     this.#options.ended?.(error)
@@ -197,11 +208,16 @@ export class Mux implements LinkUser {
     this.#peerStreams += 1
     this.#add(stream)
     if (this.#options.offered === undefined) return stream.reject(new TunnelError("unsupported-kind", "this end serves no streams"))
-    this.#options.offered(stream, open.body)
+    try {
+      this.#options.offered(stream, open.body)
+    } catch (error) {
+      if (!(error instanceof InvalidBody)) throw error
+      stream.reject(new TunnelError("bad-request", error.message, { cause: error }))
+    }
   }
 
   #refuse(stream: StreamId, error: TunnelError): void {
-    this.#control({ type: "reject", stream, body: encodeJson({ code: error.code, message: error.message }) })
+    this.#control({ type: "reject", stream, body: encodeError(error) })
   }
 
   #receiveStreamFrame(frame: Exclude<Frame, { type: "open" | "ping" | "pong" | "goAway" }>): void {
@@ -227,7 +243,7 @@ export class Mux implements LinkUser {
       case "credit":
         return stream.receiveCredit(frame.bytes)
       case "message":
-        return stream.receiveMessage(parseJson(anyJson, frame.body))
+        return stream.receiveMessage(parseJson(anyJson, frame.body), frame.body.byteLength)
       case "accept":
         return stream.receiveAccept(parseJson(anyJson, frame.body))
       case "reject":

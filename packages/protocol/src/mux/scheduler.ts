@@ -4,31 +4,39 @@
  */
 import type { Room } from "../link/link.ts"
 import { frameBytes } from "../wire/encode.ts"
-import { type Frame, frameHeaderBytes } from "../wire/frame.ts"
+import { type Frame, frameHeaderBytes, type FrameType } from "../wire/frame.ts"
 import { limits } from "../wire/limits.ts"
 import type { MuxStream } from "./stream.ts"
 
-/** Frames that are not MESSAGE and wait to be sent: a peer that makes us answer without reading our answers is cut off here. */
+/**
+ * Frames that open, answer, abandon or ping and wait to be sent: a peer that makes us answer without reading our answers is
+ * cut off here. MESSAGE, CREDIT and PONG do not count; each has a bound of its own.
+ */
 export const controlFramesMax = 4 * limits.streamsMax
+
+const boundedElsewhere: ReadonlySet<FrameType> = new Set<FrameType>(["message", "credit", "pong"])
 
 export class Scheduler {
   #control: Frame[] = []
+  #controlFrames = 0
   /** Insertion order is the round-robin order: a stream that has sent goes to the end. */
   readonly #ready = new Set<MuxStream>()
 
   get controlFrames(): number {
-    return this.#control.length
+    return this.#controlFrames
   }
 
   pushControl(frame: Frame): void {
     this.#control.push(frame)
+    if (!boundedElsewhere.has(frame.type)) this.#controlFrames += 1
   }
 
-  /** Drops what is queued for a stream that is opening and will never be, so that it is not opened at all. */
+  /** Drops what is queued for a stream whose OPEN is among it, so that it is not opened at all. False when the OPEN was sent. */
   withdrawOpen(stream: MuxStream): boolean {
-    const before = this.#control.length
+    if (!this.#control.some((frame) => frame.type === "open" && frame.stream === stream.id)) return false
     this.#control = this.#control.filter((frame) => !("stream" in frame && frame.stream === stream.id))
-    return this.#control.length < before
+    this.#controlFrames -= 1
+    return true
   }
 
   ready(stream: MuxStream): void {
@@ -55,6 +63,7 @@ export class Scheduler {
       // An OPEN goes before its stream's data, so nothing overtakes a control frame that has to wait for room.
       if (bytes + frameBytes(frame) > room.bytes && !(room.whole && frames.length === 0)) break
       add(frame)
+      if (!boundedElsewhere.has(frame.type)) this.#controlFrames -= 1
     }
     if (next > 0) this.#control = this.#control.slice(next)
     if (this.#control.length > 0) return frames
@@ -63,7 +72,8 @@ export class Scheduler {
       for (const stream of [...this.#ready]) {
         const free = classBytes - bytes - frameHeaderBytes
         if (free <= 0) return
-        if (!member(stream)) continue
+        // A stream that ends while another is asked is told so by its owner, and has nothing to give any more.
+        if (!this.#ready.has(stream) || !member(stream)) continue
         const frame = stream.take(Math.min(free, payloadMax))
         this.#ready.delete(stream)
         if (frame !== undefined) add(frame, stream)

@@ -64,7 +64,7 @@ export class SendQueue {
     if (this.#head === this.#chunks.length) {
       this.#chunks = []
       this.#head = 0
-    } else if (this.#head > 256) {
+    } else if (this.#head > 256 && this.#head * 2 > this.#chunks.length) {
       this.#chunks = this.#chunks.slice(this.#head)
       this.#head = 0
     }

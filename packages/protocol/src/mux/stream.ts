@@ -2,9 +2,10 @@
 import { TunnelError } from "../errors.ts"
 import { type Frame, ProtocolViolation } from "../wire/frame.ts"
 import type { StreamId } from "../wire/ids.ts"
-import { encodeJson, InvalidBody } from "../wire/json.ts"
+import { InvalidBody } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
 import type { StreamClass } from "../kinds/kind.ts"
+import { encodeBody, encodeError } from "./bodies.ts"
 import { payloadFor, SendQueue } from "./send-queue.ts"
 import { maySend, mayReceive, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
 import { dataCost, ReceiveWindow, SendWindow } from "./window.ts"
@@ -33,14 +34,16 @@ export interface StreamPort {
   grant(stream: StreamId, bytes: number): void
   /** The stream has data or an end to send. */
   ready(stream: MuxStream): void
+  /** Takes the OPEN out of the queue again; false when it was sent. */
+  withdraw(stream: MuxStream): boolean
   forget(stream: MuxStream): void
 }
 
 /** Bytes a stream queues before it says it is full: one credit window, so that a grant can be answered at once. */
 const queuedBytesMax = limits.streamWindowBytes
 
-/** Frames kept for a stream that is not answered yet; their bytes are bounded by its credit. */
-const earlyEventsMax = 1_024
+/** Bytes of MESSAGE bodies kept for a stream that is not answered yet, four of the largest. Its DATA is bounded by credit. */
+const earlyMessageBytesMax = 4 * limits.jsonBytesMax
 
 interface EarlyEvents {
   readonly early: ((events: StreamEvents) => void)[]
@@ -62,6 +65,7 @@ export class MuxStream {
   #trailer: Uint8Array | undefined
   #full = false
   #messages = 0
+  #earlyMessageBytes = 0
 
   constructor(options: { id: StreamId; kind: string; class: StreamClass; state: StreamState }, port: StreamPort, events?: StreamEvents) {
     this.id = options.id
@@ -78,18 +82,22 @@ export class MuxStream {
 
   /** Bytes `write` takes before the stream is full. At zero stop and wait for `writable`. */
   get writableBytes(): number {
-    const free = maySend(this.#state) && this.#trailer === undefined ? queuedBytesMax - this.#queue.bytes : 0
+    const free = this.#takesBytes ? queuedBytesMax - this.#queue.bytes : 0
     if (free <= 0) this.#full = true
     return Math.max(0, free)
+  }
+
+  get #takesBytes(): boolean {
+    return maySend(this.#state) && this.#trailer === undefined
   }
 
   get queuedBytes(): number {
     return this.#queue.bytes
   }
 
-  /** Queues bytes, which must not change afterwards. Taken also when full: producers cannot always stop at once. After the end, dropped. */
+  /** Queues bytes, which must not change afterwards. Taken also when full: producers cannot always stop at once. Before `accept` and after the end, dropped. */
   write(tag: number, bytes: Uint8Array): void {
-    if (!maySend(this.#state) || this.#trailer !== undefined) return
+    if (!this.#takesBytes) return
     this.#queue.push(tag, bytes)
     this.#port.ready(this)
   }
@@ -97,8 +105,7 @@ export class MuxStream {
   /** Sends a small JSON message, ahead of queued bytes. */
   sendMessage(message: unknown): void {
     if (!maySend(this.#state)) return
-    const body = encodeJson(message)
-    if (body.byteLength > limits.jsonBytesMax) throw new TunnelError("too-large", `a message of ${body.byteLength} bytes, allowed are ${limits.jsonBytesMax}`)
+    const body = encodeBody("a message", message)
     if (this.#messages >= limits.queuedMessagesMax) {
       throw new TunnelError("overloaded", `${limits.queuedMessagesMax} messages wait to be sent; the other side does not keep up`)
     }
@@ -106,37 +113,44 @@ export class MuxStream {
     this.#port.control({ type: "message", stream: this.id, body })
   }
 
-  /** No more from this side, after what is queued; `trailer` is JSON. Idempotent. */
+  /** No more from this side, after what is queued; `trailer` is JSON. Idempotent. Throws TunnelError `too-large`. */
   finish(trailer?: unknown): void {
-    if (!maySend(this.#state) || this.#trailer !== undefined) return
-    this.#trailer = trailer === undefined ? noTrailer : encodeJson(trailer)
+    if (!this.#takesBytes) return
+    this.#trailer = trailer === undefined ? noTrailer : encodeBody("a trailer", trailer)
     this.#port.ready(this)
   }
 
-  /** Abandons both directions; queued bytes are dropped. Idempotent. */
+  /** Abandons both directions; queued bytes are dropped, and an OPEN that was not sent yet is taken back. Idempotent. */
   reset(error: TunnelError): void {
     if (this.#state.phase === "closed") return
-    this.#port.control({ type: "reset", stream: this.id, body: errorJson(error) })
+    const withdrawn = this.#state.phase === "opening" && this.#port.withdraw(this)
+    if (!withdrawn) this.#port.control({ type: "reset", stream: this.id, body: encodeError(error) })
     this.close(error, "reset")
   }
 
   /**
    * Grants an offered stream and names who listens from now on; what arrived before is given out at once.
-   * False when the stream has ended meanwhile: then nothing is sent and nobody will be told anything.
+   * False when the stream has ended meanwhile: then nothing is sent and nobody will be told anything. Throws TunnelError `too-large`.
    */
   accept(body: unknown, events: StreamEvents): boolean {
     if (this.#state.phase !== "offered" || !("early" in this.#events)) return false
+    const encoded = encodeBody("an answer", body)
     const { early } = this.#events
     this.#advance("acceptSent")
-    this.#port.control({ type: "accept", stream: this.id, body: encodeJson(body) })
+    // Before anything is sent or told: both may end the stream, which the new owner must hear of.
     this.#events = events
-    for (const event of early) this.#tell(event)
+    this.#port.control({ type: "accept", stream: this.id, body: encoded })
+    for (const event of early) {
+      if (this.phase === "closed") break
+      this.#tell(event)
+    }
+    this.notifyWritable()
     return true
   }
 
   reject(error: TunnelError): void {
     if (this.#state.phase !== "offered") return
-    this.#port.control({ type: "reject", stream: this.id, body: errorJson(error) })
+    this.#port.control({ type: "reject", stream: this.id, body: encodeError(error) })
     this.close(error, "rejectSent")
   }
 
@@ -171,7 +185,7 @@ export class MuxStream {
 
   /** After a `take`: tells the owner that there is room again. */
   notifyWritable(): void {
-    if (!this.#full || this.#queue.bytes > queuedBytesMax / 2) return
+    if (!this.#full || !this.#takesBytes || this.#queue.bytes > queuedBytesMax / 2) return
     this.#full = false
     this.#tell((events) => events.writable?.())
   }
@@ -194,11 +208,18 @@ export class MuxStream {
     if (!mayReceive(this.#state)) throw new ProtocolViolation("ST4", `DATA on a stream that is ${this.#state.phase} or finished`)
     const cost = dataCost(bytes.byteLength)
     this.#receiveWindow.receive(cost)
-    this.#tell((events) => events.data(tag, bytes, cost))
+    const kept = unshared(bytes)
+    this.#tell((events) => events.data(tag, kept, cost))
   }
 
-  receiveMessage(body: unknown): void {
+  receiveMessage(body: unknown, bodyBytes: number): void {
     if (!mayReceive(this.#state)) throw new ProtocolViolation("ST4", `MESSAGE on a stream that is ${this.#state.phase} or finished`)
+    if ("early" in this.#events) {
+      this.#earlyMessageBytes += bodyBytes
+      if (this.#earlyMessageBytes > earlyMessageBytesMax) {
+        return this.reject(new TunnelError("overloaded", `more than ${earlyMessageBytesMax} bytes of messages before the answer`))
+      }
+    }
     this.#tell((events) => events.message?.(body))
   }
 
@@ -209,8 +230,10 @@ export class MuxStream {
 
   receiveFin(trailer: unknown): void {
     this.#advance("finReceived")
-    this.#tell((events) => events.finished?.(trailer))
-    if (this.#state.phase === "closed") this.#leave(undefined)
+    // Asked before the owner is told: the owner may close the stream itself.
+    const over = this.phase === "closed"
+    const error = this.#tell((events) => events.finished?.(trailer))
+    if (over) this.#leave(error)
   }
 
   /** Ends the stream without a word to the peer. */
@@ -228,18 +251,20 @@ export class MuxStream {
     else this.#events.closed(error)
   }
 
-  /** A body that is not what the kind asks for resets this stream; the link and its other streams go on. */
-  #tell(event: (events: StreamEvents) => void): void {
+  /** A body that is not what the kind asks for resets this stream, with the error returned; the link and its other streams go on. */
+  #tell(event: (events: StreamEvents) => void): TunnelError | undefined {
     if ("early" in this.#events) {
-      if (this.#events.early.length >= earlyEventsMax) throw new ProtocolViolation("ST6", `more than ${earlyEventsMax} frames before the answer to OPEN`)
       this.#events.early.push(event)
-      return
+      return undefined
     }
     try {
       event(this.#events)
+      return undefined
     } catch (error) {
       if (!(error instanceof InvalidBody)) throw error
-      this.reset(new TunnelError("bad-request", error.message, { delivered: "yes", cause: error }))
+      const refusal = new TunnelError("bad-request", error.message, { delivered: "yes", cause: error })
+      this.reset(refusal)
+      return refusal
     }
   }
 
@@ -250,4 +275,8 @@ export class MuxStream {
   }
 }
 
-const errorJson = (error: TunnelError): Uint8Array => encodeJson({ code: error.code, message: error.message.slice(0, 4096) })
+/**
+ * Bytes an owner may keep. A small view would hold the whole message it came in, and a peer that sends one byte beside
+ * a megabyte of something else would cost the owner a million times what its credit says.
+ */
+const unshared = (bytes: Uint8Array): Uint8Array => (bytes.byteLength * 4 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes)

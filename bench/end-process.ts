@@ -1,0 +1,78 @@
+/**
+ * One end of a measured path in a process of its own, so that it shares no event loop with the other end or with the driver.
+ * An end is a module that calls `serveEnd(tasks)`; the driver calls the tasks by name, with plain values.
+ */
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { fileURLToPath } from "node:url"
+
+/** Tasks take one plain value and resolve with one. */
+export type EndTasks = Readonly<Record<string, (argument: never) => Promise<unknown>>>
+
+export interface End<Tasks extends EndTasks> {
+  readonly pid: number
+  /** Rejects with the task's error, or when the end has gone. */
+  call<Name extends keyof Tasks & string>(name: Name, argument: Parameters<Tasks[Name]>[0]): Promise<TaskResult<Tasks[Name]>>
+  stop(): Promise<void>
+}
+
+type TaskResult<Task> = Task extends (argument: never) => Promise<infer Result> ? Result : never
+
+interface Call {
+  readonly id: number
+  readonly name: string
+  readonly argument: unknown
+}
+
+type Answer = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly error: string }
+
+/** Starts the module as an end. */
+export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
+  const child = fork(fileURLToPath(module), { stdio: ["ignore", "inherit", "inherit", "ipc"] })
+  const exited = once(child, "exit")
+  const waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  let lastId = 0
+  child.on("message", (answer: Answer) => {
+    const call = waiting.get(answer.id)
+    waiting.delete(answer.id)
+    if ("error" in answer) call?.reject(new Error(answer.error))
+    else call?.resolve(answer.value)
+  })
+  child.once("exit", (code, signal) => {
+    for (const call of waiting.values()) call.reject(new Error(`an end of the measured path ended (${signal ?? code})`))
+    waiting.clear()
+  })
+  return {
+    pid: child.pid ?? 0,
+    async call<Name extends keyof Tasks & string>(name: Name, argument: Parameters<Tasks[Name]>[0]) {
+      const call: Call = { id: ++lastId, name, argument }
+      const answered = Promise.withResolvers<unknown>()
+      waiting.set(call.id, answered)
+      child.send(call, (error) => {
+        if (error !== null) answered.reject(error)
+      })
+      return (await answered.promise) as TaskResult<Tasks[Name]>
+    },
+    async stop() {
+      child.kill("SIGKILL")
+      await exited
+    },
+  }
+}
+
+/** Answers the driver's calls; the process ends with the driver. */
+export const serveEnd = (tasks: EndTasks): void => {
+  const run = async ({ id, name, argument }: Call): Promise<Answer> => {
+    try {
+      const task = tasks[name]
+      if (task === undefined) throw new Error(`no task ${name}`)
+      return { id, value: await task(argument as never) }
+    } catch (error) {
+      return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    }
+  }
+  process.on("message", (call: Call) => {
+    void run(call).then((answer) => process.send?.(answer))
+  })
+  process.once("disconnect", () => process.exit())
+}

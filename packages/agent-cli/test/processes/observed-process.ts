@@ -1,0 +1,124 @@
+/** Starts real processes for tests, keeps what they say, waits for what can be observed, and leaves none behind. */
+import { readFileSync } from "node:fs"
+import { setTimeout as delay } from "node:timers/promises"
+import type { Exit, ExecOpen, PtyOpen } from "@trunkline/protocol"
+import { startExec } from "../../src/processes/exec-process.ts"
+import type { AgentProcess, ProcessEvents, ProcessTimes, StartOptions } from "../../src/processes/process.ts"
+import { startPty } from "../../src/processes/pty-process.ts"
+
+/** Graces that let a test see every step without waiting for it. */
+export const shortTimes: ProcessTimes = { graceMs: 150, quietMs: 30 }
+
+export interface Observed {
+  readonly process: AgentProcess
+  readonly stdoutBytes: () => Buffer
+  readonly stdout: () => string
+  readonly stderr: () => string
+  /** Bytes of both, without copying them together. */
+  readonly receivedBytes: () => number
+  readonly exits: readonly Exit[]
+  readonly ended: Promise<Exit>
+}
+
+const running = new Set<Observed>()
+
+async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>): Promise<Observed> {
+  const chunks: Record<"stdout" | "stderr", Uint8Array[]> = { stdout: [], stderr: [] }
+  const exits: Exit[] = []
+  let receivedBytes = 0
+  const { promise, resolve } = Promise.withResolvers<Exit>()
+  const process = await start({
+    output(source, chunk) {
+      if (exits.length > 0) throw new Error("output after the exit")
+      chunks[source].push(chunk)
+      receivedBytes += chunk.length
+    },
+    exited(exit) {
+      exits.push(exit)
+      running.delete(observed)
+      resolve(exit)
+    },
+  })
+  const observed: Observed = {
+    process,
+    stdoutBytes: () => Buffer.concat(chunks.stdout),
+    stdout: () => Buffer.concat(chunks.stdout).toString(),
+    stderr: () => Buffer.concat(chunks.stderr).toString(),
+    receivedBytes: () => receivedBytes,
+    exits,
+    ended: promise,
+  }
+  running.add(observed)
+  return observed
+}
+
+export function exec(argv: ExecOpen["argv"], open: Partial<ExecOpen> = {}, options: StartOptions = {}): Promise<Observed> {
+  return observe((events) => startExec({ argv, env: {}, stdin: false, ...open }, events, { times: shortTimes, ...options }))
+}
+
+export function pty(argv: PtyOpen["argv"], open: Partial<PtyOpen> = {}, options: StartOptions = {}): Promise<Observed> {
+  const size = { cols: 80, rows: 24 }
+  const command = argv === undefined ? {} : { argv }
+  return observe((events) => startPty({ ...command, env: {}, ...size, ...open }, events, { times: shortTimes, ...options }))
+}
+
+/** For `afterEach`: whatever a failed test has left. */
+export function killLeftovers(): void {
+  for (const { process: left } of running) kill(-left.pid)
+  running.clear()
+}
+
+export function kill(target: number): void {
+  try {
+    process.kill(target, "SIGKILL")
+  } catch {
+    // It is gone already.
+  }
+}
+
+/** Polls until `observation` holds; the test's own time limit ends it otherwise. */
+export async function until(observation: () => boolean): Promise<void> {
+  while (!observation()) await delay(5)
+}
+
+/** Polls until `value` has stayed the same for 40 looks, 200 ms or more. */
+export async function untilStable(value: () => unknown): Promise<void> {
+  for (let same = 0, last = value(); same < 40; ) {
+    await delay(5)
+    const now = value()
+    same = now === last ? same + 1 : 0
+    last = now
+  }
+}
+
+/** The state letter of /proc/PID/stat; undefined when there is no such process. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.[0]
+  } catch {
+    return undefined
+  }
+}
+
+export const isDead = (pid: number): boolean => [undefined, "Z", "X"].includes(stateOf(pid))
+
+/** Bytes a process has asked to write so far. */
+export function writtenBytesOf(pid: number): number {
+  return Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1])
+}
+
+export function isGroupEmpty(leaderPid: number): boolean {
+  try {
+    process.kill(-leaderPid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** The number that `pattern` finds in what has been said. */
+export function numberIn(said: string, pattern: RegExp): number {
+  const found = pattern.exec(said)?.[1]
+  if (found === undefined) throw new Error(`${pattern} is not in ${JSON.stringify(said)}`)
+  return Number(found)
+}

@@ -1,0 +1,42 @@
+/** The Worker as a client: dials the agent's object instead of a URL, and speaks the same wire as everybody. */
+
+import { Agent, type Dial } from "@trunkline/client"
+import { systemClock } from "@trunkline/client/runtime"
+import type { EndpointName, Principal } from "@trunkline/protocol"
+import type { Env } from "../env.ts"
+import { openLink } from "../open-link.ts"
+
+/** An agent handle for one request. Its link ends with `close()`, and at the latest with the request. */
+export function agentFor(env: Env, name: EndpointName, principal: Principal, gateway: URL): Agent {
+  return new Agent(name, { gateway, token: "", dial: dialObject(env, name, principal), clock: systemClock, idleMs: 0 })
+}
+
+const dialObject =
+  (env: Env, name: EndpointName, principal: Principal): Dial =>
+  async (_target, events) => {
+    const socket = await openLink(env, name, principal)
+    // Listeners first: the object has sent its greeting already.
+    socket.addEventListener("message", ({ data }) => {
+      if (typeof data === "string") events.message(data)
+      else if (data instanceof ArrayBuffer) events.message(new Uint8Array(data))
+    })
+    let closed = false
+    socket.addEventListener("close", ({ code, reason }) => {
+      if (!closed) events.closed(code, reason)
+      closed = true
+    })
+    socket.binaryType = "arraybuffer"
+    socket.accept()
+    return {
+      send(message) {
+        if (socket.readyState === WebSocket.OPEN) socket.send(message)
+      },
+      get bufferedBytes() {
+        return socket.bufferedAmount ?? 0
+      },
+      close(code, reason) {
+        closed = true
+        if (socket.readyState === WebSocket.OPEN) socket.close(code, reason)
+      },
+    }
+  }

@@ -1,0 +1,26 @@
+/** The gateway's Worker and its Durable Objects: the same bundle on Cloudflare and in workerd on one's own machine. */
+import type { Env } from "./env.ts"
+import { execRoutes } from "./http-edge/exec.ts"
+import type { Route } from "./route.ts"
+import { createRouter } from "./router.ts"
+import { adminRoutes } from "./routes/admin.ts"
+import { endpointRoutes } from "./routes/endpoints.ts"
+import { healthRoutes } from "./routes/health.ts"
+import { heartbeatRoutes } from "./routes/heartbeats.ts"
+import { socketRoutes } from "./routes/sockets.ts"
+import { ticketRoutes } from "./routes/tickets.ts"
+
+export { AgentSocket } from "./agent/agent-socket.ts"
+export { Registry } from "./registry/registry.ts"
+
+const routes: readonly Route[] = [
+  ...healthRoutes,
+  ...socketRoutes,
+  ...ticketRoutes,
+  ...endpointRoutes,
+  ...heartbeatRoutes,
+  ...execRoutes,
+  ...adminRoutes,
+]
+
+export default { fetch: createRouter(routes) } satisfies ExportedHandler<Env>

@@ -1,0 +1,32 @@
+/** JSON request bodies: bounded while they are read, because a chunked body does not say how long it is. */
+import { TunnelError } from "@trunkline/protocol"
+
+/** Bytes, unless a route takes more: a heartbeat with its labels. */
+const usualBytesMax = 16_384
+
+/** The body as a JSON object. An empty body is an empty object. */
+export async function readJsonObject(request: Request, bytesMax = usualBytesMax): Promise<Readonly<Record<string, unknown>>> {
+  const text = await readText(request, bytesMax)
+  if (text === "") return {}
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new TunnelError("bad-request", "the body is not valid JSON")
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TunnelError("bad-request", "the body must be a JSON object")
+  return value as Readonly<Record<string, unknown>>
+}
+
+async function readText(request: Request, bytesMax: number): Promise<string> {
+  if (request.body === null) return ""
+  const decoder = new TextDecoder("utf-8")
+  let bytes = 0
+  let text = ""
+  for await (const chunk of request.body as ReadableStream<Uint8Array>) {
+    bytes += chunk.byteLength
+    if (bytes > bytesMax) throw new TunnelError("too-large", `the body is longer than ${bytesMax} bytes`)
+    text += decoder.decode(chunk, { stream: true })
+  }
+  return text + decoder.decode()
+}
