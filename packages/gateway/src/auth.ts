@@ -52,7 +52,8 @@ export const equalBytes = (left: Uint8Array, right: Uint8Array): boolean =>
 
 function bearerOf(request: Request): string {
   const header = request.headers.get("authorization")
-  if (header === null) throw new TunnelError("unauthorised", "no credential: send `Authorization: Bearer …`; a credential in the URL is never read")
+  if (header === null)
+    throw new TunnelError("unauthorised", "no credential: send `Authorization: Bearer …`; a credential in the URL is never read")
   const match = /^Bearer +(.+)$/i.exec(header)
   if (match?.[1] === undefined) throw new TunnelError("unauthorised", "the Authorization header is not `Bearer …`")
   return match[1]

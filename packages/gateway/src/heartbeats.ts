@@ -52,7 +52,9 @@ export const deleteHeartbeat = (kv: KVNamespace, name: EndpointName): Promise<vo
 /** One page in order of name. */
 export async function listHeartbeats(kv: KVNamespace, cursor: string | null): Promise<HeartbeatPage> {
   const page = await kv.list<Metadata>({ prefix: keyPrefix, cursor })
-  const endpoints = page.keys.flatMap(({ name, metadata }) => (metadata === undefined ? [] : [heartbeatSummary(name.slice(keyPrefix.length), metadata)]))
+  const endpoints = page.keys.flatMap(({ name, metadata }) =>
+    metadata === undefined ? [] : [heartbeatSummary(name.slice(keyPrefix.length), metadata)],
+  )
   return {
     endpoints,
     scannedTo: page.keys.at(-1)?.name.slice(keyPrefix.length) ?? null,

@@ -53,7 +53,9 @@ export async function listEndpoints(sources: ListingSources, query: ListingQuery
   // No source has been read beyond its own last name, so nothing beyond the nearest of them may be shown yet.
   const heartbeatsTo = heartbeats.next === null ? null : (heartbeats.scannedTo ?? position.after)
   const horizon = nearest([...pages.map((page) => page.scannedTo), heartbeatsTo])
-  const ready = [...pages.flatMap((page) => page.endpoints), ...tunnels].filter((endpoint) => horizon === null || endpoint.name <= horizon).sort(byName)
+  const ready = [...pages.flatMap((page) => page.endpoints), ...tunnels]
+    .filter((endpoint) => horizon === null || endpoint.name <= horizon)
+    .sort(byName)
   const endpoints = ready.slice(0, limit)
 
   if (ready.length <= limit && horizon === null) return { endpoints, cursor: null }
@@ -102,7 +104,8 @@ function readStatus(text: string | null): EndpointStatus | undefined {
   return status
 }
 
-const encodePosition = ({ after, heartbeats }: Position): string => base64UrlEncode(new TextEncoder().encode(JSON.stringify([after, heartbeats])))
+const encodePosition = ({ after, heartbeats }: Position): string =>
+  base64UrlEncode(new TextEncoder().encode(JSON.stringify([after, heartbeats])))
 
 function readPosition(cursor: string | null): Position {
   if (cursor === null) return { after: "", heartbeats: null }

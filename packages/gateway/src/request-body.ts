@@ -14,7 +14,8 @@ export async function readJsonObject(request: Request, bytesMax = usualBytesMax)
   } catch {
     throw new TunnelError("bad-request", "the body is not valid JSON")
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TunnelError("bad-request", "the body must be a JSON object")
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new TunnelError("bad-request", "the body must be a JSON object")
   return value as Readonly<Record<string, unknown>>
 }
 

@@ -20,7 +20,12 @@ export interface TicketClaims {
   readonly principal: Principal
 }
 
-export async function mintTicket(secrets: Secrets, agent: EndpointName, principal: Principal, now: number): Promise<{ ticket: string; expiresAt: number }> {
+export async function mintTicket(
+  secrets: Secrets,
+  agent: EndpointName,
+  principal: Principal,
+  now: number,
+): Promise<{ ticket: string; expiresAt: number }> {
   const nonce = base64UrlEncode(crypto.getRandomValues(new Uint8Array(nonceBytes)))
   const claims: TicketClaims = { agent, expiresAt: now + ticketLifeMs, nonce, principal }
   const payload = base64UrlEncode(new TextEncoder().encode(JSON.stringify(claims)))
@@ -37,7 +42,8 @@ export async function readTicket(secrets: Secrets, ticket: string, agent: Endpoi
   if (!genuine || rest.length > 0 || json === undefined) throw new TunnelError("unauthorised", "this ticket was not made by this gateway")
   // Signed by us, so it has the shape we gave it.
   const claims = JSON.parse(new TextDecoder().decode(json)) as TicketClaims
-  if (claims.expiresAt <= now) throw new TunnelError("unauthorised", `this ticket has expired: one is good for ${ticketLifeMs / 1000} seconds`)
+  if (claims.expiresAt <= now)
+    throw new TunnelError("unauthorised", `this ticket has expired: one is good for ${ticketLifeMs / 1000} seconds`)
   if (endpointName(claims.agent) !== agent) throw new TunnelError("unauthorised", `this ticket is not for "${agent}"`)
   return claims
 }

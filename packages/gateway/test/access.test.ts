@@ -1,10 +1,23 @@
 /** Who gets in: credentials, tickets, the order of refusals, and the shape of every refusal. */
 import { evictDurableObject } from "cloudflare:test"
-import { afterEach, describe, expect, test, vi } from "vitest"
+import { env } from "cloudflare:workers"
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { agentKey, gatewayPrincipal } from "../src/auth.ts"
 import { mintTicket } from "../src/tickets.ts"
 import {
-  bearer, call, callJson, connectAgent, dialAgent, freshName, gatewaySecret, objectOf, openClient, previousSecret, refusal, socketOf, upgrade,
+  bearer,
+  call,
+  callJson,
+  connectAgent,
+  dialAgent,
+  freshName,
+  gatewaySecret,
+  objectOf,
+  openClient,
+  previousSecret,
+  refusal,
+  socketOf,
+  upgrade,
 } from "./peers.ts"
 
 describe("GET /ws/connect", () => {
@@ -12,7 +25,10 @@ describe("GET /ws/connect", () => {
     expect(await refusal(await call("/ws/connect"))).toMatchObject({ status: 400, code: "bad-name" })
     expect(await refusal(await call("/ws/connect?name=Not_A_Name"))).toMatchObject({ status: 400, code: "bad-name" })
     expect(await refusal(await call("/ws/connect?name=build-7"))).toMatchObject({ status: 401, code: "unauthorised" })
-    expect(await refusal(await call("/ws/connect?name=build-7", { headers: bearer }))).toMatchObject({ status: 426, code: "upgrade-required" })
+    expect(await refusal(await call("/ws/connect?name=build-7", { headers: bearer }))).toMatchObject({
+      status: 426,
+      code: "upgrade-required",
+    })
   })
 
   test("refuses a wrong secret, a near miss and an empty one", async () => {
@@ -74,23 +90,29 @@ describe("subprotocol", () => {
     await agent.nextControl()
   })
 
-  test.each(["/ws/connect?name=NAME", "/v1/agents/NAME/link"])("only other versions: %s opens and closes with the final 4026", async (path) => {
-    const name = freshName()
-    await connectAgent(name)
-    const response = await upgrade(path.replace("NAME", name), { ...bearer, "sec-websocket-protocol": "trunkline.v7" })
-    expect(response.headers.get("sec-websocket-protocol")).toBe("trunkline.v7")
-    const socket = socketOf(response)
-    const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener("close", resolve))
-    socket.accept()
-    expect(await closed).toMatchObject({ code: 4026, reason: "this gateway speaks trunkline.v1 only" })
-  })
+  test.each(["/ws/connect?name=NAME", "/v1/agents/NAME/link"])(
+    "only other versions: %s opens and closes with the final 4026",
+    async (path) => {
+      const name = freshName()
+      await connectAgent(name)
+      const response = await upgrade(path.replace("NAME", name), { ...bearer, "sec-websocket-protocol": "trunkline.v7" })
+      expect(response.headers.get("sec-websocket-protocol")).toBe("trunkline.v7")
+      const socket = socketOf(response)
+      const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener("close", resolve))
+      socket.accept()
+      expect(await closed).toMatchObject({ code: 4026, reason: "this gateway speaks trunkline.v1 only" })
+    },
+  )
 })
 
 describe("GET /v1/agents/NAME/link", () => {
   test("refuses name, credential, upgrade, and then an unknown agent", async () => {
     expect(await refusal(await call("/v1/agents/-bad-/link"))).toMatchObject({ status: 400, code: "bad-name" })
     expect(await refusal(await call("/v1/agents/nobody/link"))).toMatchObject({ status: 401, code: "unauthorised" })
-    expect(await refusal(await call("/v1/agents/nobody/link", { headers: bearer }))).toMatchObject({ status: 426, code: "upgrade-required" })
+    expect(await refusal(await call("/v1/agents/nobody/link", { headers: bearer }))).toMatchObject({
+      status: 426,
+      code: "upgrade-required",
+    })
     expect(await refusal(await upgrade("/v1/agents/nobody/link"))).toMatchObject({ status: 404, code: "agent-unknown", retryable: false })
   })
 
@@ -180,18 +202,40 @@ describe("tickets", () => {
     const { ticket } = await mint(name)
     const [payload = "", mac = ""] = ticket.split(".")
     const swapped = `${payload.startsWith("a") ? "b" : "a"}${payload.slice(1)}.${mac}`
-    for (const bad of [foreign, swapped, payload, `${payload}.`, `${ticket}.x`, "", "...", "%%"]) expect((await withTicket(name, bad)).status).toBe(401)
+    for (const bad of [foreign, swapped, payload, `${payload}.`, `${ticket}.x`, "", "...", "%%"])
+      expect((await withTicket(name, bad)).status).toBe(401)
     expect((await withTicket(name, ticket)).status).toBe(101)
   })
 
   test("are minted for the gateway secret and a valid name only", async () => {
-    const post = (headers: Record<string, string>, body: string): Promise<Response> => call("/v1/tickets", { method: "POST", headers, body })
+    const post = (headers: Record<string, string>, body: string): Promise<Response> =>
+      call("/v1/tickets", { method: "POST", headers, body })
     expect((await post({}, '{"agent":"a"}')).status).toBe(401)
     expect(await refusal(await post(bearer, "{}"))).toMatchObject({ status: 400, code: "bad-name" })
     expect(await refusal(await post(bearer, "not json"))).toMatchObject({ status: 400, code: "bad-request" })
     expect(await refusal(await post(bearer, "[]"))).toMatchObject({ status: 400, code: "bad-request" })
     expect(await refusal(await post(bearer, `{"agent":"${"a".repeat(20_000)}"}`))).toMatchObject({ status: 413, code: "too-large" })
   })
+})
+
+describe("a gateway without a secret", () => {
+  beforeEach(() => {
+    Object.assign(env, { GATEWAY_SECRET: undefined, GATEWAY_SECRET_PREVIOUS: undefined })
+  })
+  afterEach(() => {
+    Object.assign(env, { GATEWAY_SECRET: gatewaySecret, GATEWAY_SECRET_PREVIOUS: previousSecret })
+  })
+
+  test.each(["/healthz", "/ws/connect?name=build-7", "/v1/endpoints", "/v1/agents/build-7/link"])(
+    "refuses %s and says what to do",
+    async (path) => {
+      for (const authorization of ["Bearer ", "Bearer undefined", `Bearer ${gatewaySecret}`]) {
+        const refused = await refusal(await upgrade(path, { authorization }))
+        expect(refused).toMatchObject({ status: 500, code: "internal" })
+        expect(refused.message).toContain("GATEWAY_SECRET")
+      }
+    },
+  )
 })
 
 describe("the API", () => {
@@ -225,12 +269,16 @@ describe("the API", () => {
     expect((await call("/healthz")).headers.get("access-control-allow-origin")).toBeNull()
   })
 
-  test.each(["GET /v1/endpoints", "GET /v1/endpoints/a", "POST /v1/tickets", "PUT /v1/heartbeats/a", "DELETE /v1/heartbeats/a", "POST /v1/admin/drain"])(
-    "%s needs a credential",
-    async (route) => {
-      const [method = "", path = ""] = route.split(" ")
-      expect((await call(path, { method })).status).toBe(401)
-      expect((await call(path, { method, headers: { authorization: "Bearer wrong" } })).status).toBe(401)
-    },
-  )
+  test.each([
+    "GET /v1/endpoints",
+    "GET /v1/endpoints/a",
+    "POST /v1/tickets",
+    "PUT /v1/heartbeats/a",
+    "DELETE /v1/heartbeats/a",
+    "POST /v1/admin/drain",
+  ])("%s needs a credential", async (route) => {
+    const [method = "", path = ""] = route.split(" ")
+    expect((await call(path, { method })).status).toBe(401)
+    expect((await call(path, { method, headers: { authorization: "Bearer wrong" } })).status).toBe(401)
+  })
 })

@@ -2,7 +2,19 @@
 import { runInDurableObject } from "cloudflare:test"
 import { encodeControl, limits } from "@trunkline/protocol"
 import { describe, expect, test } from "vitest"
-import { type Agent, bodyOf, type Client, connectAgent, connectClient, data, freshName, hello, objectOf, refusal, upgrade } from "./peers.ts"
+import {
+  type Agent,
+  bodyOf,
+  type Client,
+  connectAgent,
+  connectClient,
+  data,
+  freshName,
+  hello,
+  objectOf,
+  refusal,
+  upgrade,
+} from "./peers.ts"
 
 interface Scene {
   readonly name: string
@@ -66,7 +78,11 @@ describe("an agent", () => {
     ["a message without a whole header", new Uint8Array(3), 1002],
     ["an oversized message", new Uint8Array(limits.messageBytesMax + 1), 1009],
     ["text that is not JSON", "hello?", 1002],
-    ["control of a type that only the gateway sends", JSON.stringify({ type: "attached", slot: 1, principal: { id: "x", scopes: [] } }), 1002],
+    [
+      "control of a type that only the gateway sends",
+      JSON.stringify({ type: "attached", slot: 1, principal: { id: "x", scopes: [] } }),
+      1002,
+    ],
     ["a second hello", hello(), 1002],
     ["control longer than the limit", JSON.stringify({ type: "drain", padding: "x".repeat(limits.controlBytesMax) }), 1002],
     ["a detach with a code nobody may send", JSON.stringify({ type: "detach", slot: 1, code: 77, reason: "" }), 1002],

@@ -96,7 +96,8 @@ export type Agent = Peer<GatewayToAgent>
 export type Client = Peer<GatewayToClient>
 
 /** A request to the gateway's Worker, as from outside. */
-export const call = (path: string, init: RequestInit = {}): Promise<Response> => exports.default.fetch(new Request(`https://gateway.test${path}`, init))
+export const call = (path: string, init: RequestInit = {}): Promise<Response> =>
+  exports.default.fetch(new Request(`https://gateway.test${path}`, init))
 
 export const callJson = async (path: string, init: RequestInit = {}): Promise<{ status: number; body: unknown }> => {
   const response = await call(path, init)
@@ -178,7 +179,15 @@ export const bodyOf = (message: Uint8Array): string => new TextDecoder().decode(
 export const objectOf = (name: string): DurableObjectStub<AgentSocket> => env.AGENT.get(env.AGENT.idFromName(name))
 
 interface Listed {
-  readonly endpoints: readonly { name: string; status: string; mode: string; labels: Record<string, string>; since: number; lastSeen: number; version: string }[]
+  readonly endpoints: readonly {
+    name: string
+    status: string
+    mode: string
+    labels: Record<string, string>
+    since: number
+    lastSeen: number
+    version: string
+  }[]
   readonly cursor: string | null
 }
 

@@ -2,8 +2,18 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test"
 import { env } from "cloudflare:workers"
 import { encodeControl, limits } from "@trunkline/protocol"
-import { afterEach, describe, expect, test, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { bodyOf, connectAgent, connectClient, data, dialAgent, freshName, hello, listed, objectOf } from "./peers.ts"
+
+/** Makes the waiting socket what an earlier connection of that generation left: displaced, and still open at both ends. */
+async function displace(name: string, generation: number): Promise<void> {
+  await runInDurableObject(objectOf(name), (_, ctx) => {
+    const waiting = ctx.getWebSockets("agent").find((socket) => socket.deserializeAttachment().type === "pending")
+    waiting?.serializeAttachment({ v: 1, type: "agent", generation, nextSlot: 1 })
+  })
+  // The object reads attachments once per wake.
+  await evictDurableObject(objectOf(name))
+}
 
 describe("a second agent under one name", () => {
   test("wins at once, and the first is closed with the final 4009", async () => {
@@ -23,7 +33,12 @@ describe("a second agent under one name", () => {
     const second = await connectAgent(name, { instance: "the-second" })
     const attached = await second.agent.nextControl()
     expect(attached).toMatchObject({ type: "attached", principal: { id: "gateway" } })
-    expect(await client.nextControl()).toEqual({ type: "agent-state", state: "back", generation: second.generation, instance: "the-second" })
+    expect(await client.nextControl()).toEqual({
+      type: "agent-state",
+      state: "back",
+      generation: second.generation,
+      instance: "the-second",
+    })
     client.send(data(0, "to the second"))
     expect(bodyOf(await second.agent.nextData())).toBe("to the second")
     // A slot that is taken is not given to the next client.
@@ -34,19 +49,16 @@ describe("a second agent under one name", () => {
     const name = freshName()
     const first = await connectAgent(name)
     const { client, slot } = await connectClient(name, first.agent)
+    const displaced = await dialAgent(name)
     const second = await connectAgent(name)
     await second.agent.nextControl()
     await client.nextControl()
-    // Delivered to the object as the runtime does for what was under way when the socket was replaced.
-    await runInDurableObject(objectOf(name), (instance, ctx) => {
-      const [late] = ctx.getWebSockets("agent").filter((socket) => socket.deserializeAttachment().type === "retired")
-      const pair = new WebSocketPair()
-      const displaced = late ?? pair[1]
-      if (late === undefined) displaced.serializeAttachment({ v: 1, type: "agent", generation: first.generation, nextSlot: 9 })
-      instance.webSocketMessage(displaced, data(slot, "late").buffer as ArrayBuffer)
-      instance.webSocketMessage(displaced, encodeControl({ type: "bye" }))
-      instance.webSocketClose(displaced, 1006, "", false)
-    })
+    await displace(name, first.generation)
+    displaced.send(data(slot, "late"))
+    displaced.send(encodeControl({ type: "detach", slot, code: 1000, reason: "late" }))
+    displaced.send(encodeControl({ type: "bye" }))
+    displaced.close(1001, "late")
+    expect(await displaced.closed).toEqual({ code: 1001, reason: "late" })
     await second.agent.settled()
     await client.settled()
     expect(await listed(name)).toMatchObject({ status: "online" })
@@ -62,38 +74,41 @@ describe("a second agent under one name", () => {
     await newest?.settled()
   })
 
-  test("is the one chosen even while the older socket is still closing", async () => {
+  test("is the one chosen after a wake, not an older one that is still listed as open", async () => {
     const name = freshName()
     const first = await connectAgent(name)
+    await dialAgent(name)
     const second = await connectAgent(name)
-    await runInDurableObject(objectOf(name), (_, ctx) => {
-      // Closed by the gateway and not answered by its peer yet: the runtime may still list it.
-      for (const socket of ctx.getWebSockets("agent")) {
-        if (socket.deserializeAttachment().type === "retired") expect(socket.readyState).not.toBe(WebSocket.OPEN)
-      }
-    })
-    await evictDurableObject(objectOf(name))
     const { client } = await connectClient(name, second.agent)
+    await displace(name, first.generation)
     client.send(data(0, "who is it"))
     expect(bodyOf(await second.agent.nextData())).toBe("who is it")
-    expect((await first.agent.closed).code).toBe(4009)
+  })
+})
+
+test("a closing socket is never chosen, although the runtime still lists it", async () => {
+  const name = freshName()
+  await connectAgent(name)
+  await runInDurableObject(objectOf(name), (instance, ctx) => {
+    const [agent] = ctx.getWebSockets("agent")
+    agent?.close(1000, "half closed")
+    expect(ctx.getWebSockets("agent").map((socket) => socket.readyState)).toEqual([WebSocket.CLOSING])
+    expect(instance.presence()).toMatchObject({ status: "offline" })
   })
 })
 
 describe("with takeover refused", () => {
+  beforeEach(() => {
+    Object.assign(env, { TAKEOVER: "reject" })
+  })
   afterEach(() => {
     vi.useRealTimers()
     Object.assign(env, { TAKEOVER: "replace" })
   })
 
-  const rejecting = async (name: string): Promise<void> => {
-    await runInDurableObject(objectOf(name), (instance) => Object.assign((instance as unknown as { env: object }).env, { TAKEOVER: "reject" }))
-  }
-
   test("another instance is closed with the final 4010, and the holder stays", async () => {
     const name = freshName()
     const holder = await connectAgent(name, { instance: "holder" })
-    await rejecting(name)
     const other = await dialAgent(name)
     other.send(hello({ instance: "other" }))
     expect(await other.closed).toEqual({ code: 4010, reason: `"${name}" is held by another live agent` })
@@ -103,7 +118,6 @@ describe("with takeover refused", () => {
   test("the same instance takes its own name back", async () => {
     const name = freshName()
     const holder = await connectAgent(name, { instance: "holder" })
-    await rejecting(name)
     const again = await connectAgent(name, { instance: "holder" })
     expect(again.generation).toBe(2)
     expect((await holder.agent.closed).code).toBe(4009)
@@ -112,7 +126,6 @@ describe("with takeover refused", () => {
   test("another instance takes the name from one that has not been heard for too long", async () => {
     const name = freshName()
     const holder = await connectAgent(name, { instance: "holder" })
-    await rejecting(name)
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + limits.pingDeadMs + 1_000 })
     await connectAgent(name, { instance: "other" })
     expect((await holder.agent.closed).code).toBe(4009)

@@ -19,6 +19,7 @@ import { loadNativePty, type NativePty } from "./native-pty.ts"
 import { type AgentProcess, type ProcessEvents, processTimes, type StartOptions } from "./process.ts"
 import { checkWorkingDirectory, resolveCommand } from "./resolve-command.ts"
 import { checkArgumentLengths } from "./spawn-error.ts"
+import { TerminalInput } from "./terminal-input.ts"
 import { addMaster } from "./terminal-masters.ts"
 
 /** Bytes read after the process's end: more than the kernel keeps of a terminal's output (64 KiB and one 4 KiB line buffer). */
@@ -61,6 +62,7 @@ class PtyProcess implements AgentProcess {
   readonly #lifetime: Lifetime
   readonly #masterFd: number
   readonly #master: ReadStream
+  readonly #input: TerminalInput
   readonly #hold: number | undefined
   #paused = false
   #published = false
@@ -77,16 +79,19 @@ class PtyProcess implements AgentProcess {
     this.#hold = holdSlave(terminal.pty)
     this.#lifetime = new Lifetime({ pid: terminal.pid, timeoutMs, graceMs, timeUpSignals: hangUpSignals, forced: () => {} })
     this.#master = new ReadStream(terminal.fd)
+    this.#input = new TerminalInput(terminal.fd)
     addMaster(terminal.fd, this.#master)
     this.#master.on("data", (chunk: Buffer) => events.output("stdout", chunk))
     // Without the hold, EIO is how a terminal without processes ends.
     this.#master.on("error", () => {})
-    this.#master.once("close", () => this.#publishIfExited())
+    this.#master.once("close", () => {
+      this.#input.close()
+      this.#publishIfExited()
+    })
   }
 
-  /** Bytes are written when the terminal has taken them; it takes none while the process reads none (some 4 KiB are kept). */
   write(bytes: Uint8Array, written: () => void): void {
-    this.#master.write(bytes, () => written())
+    this.#input.write(bytes, written)
   }
 
   endInput(): void {}
@@ -117,6 +122,7 @@ class PtyProcess implements AgentProcess {
 
   exited(code: number, signal: number): void {
     this.#lifetime.exited(code, signal === 0 ? null : signalName(signal))
+    this.#input.close()
     this.#master.pause()
     this.#readTail()
   }

@@ -1,5 +1,5 @@
 /** Starts real processes for tests, keeps what they say, waits for what can be observed, and leaves none behind. */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
 import type { Exit, ExecOpen, PtyOpen } from "@trunkline/protocol"
 import { startExec } from "../../src/processes/exec-process.ts"
@@ -53,7 +53,7 @@ async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>):
 }
 
 export function exec(argv: ExecOpen["argv"], open: Partial<ExecOpen> = {}, options: StartOptions = {}): Promise<Observed> {
-  return observe((events) => startExec({ argv, env: {}, stdin: false, ...open }, events, { times: shortTimes, ...options }))
+  return observe((events) => startExec({ argv, env: {}, stdin: false, detach: false, ...open }, events, { times: shortTimes, ...options }))
 }
 
 export function pty(argv: PtyOpen["argv"], open: Partial<PtyOpen> = {}, options: StartOptions = {}): Promise<Observed> {
@@ -107,12 +107,17 @@ export function writtenBytesOf(pid: number): number {
   return Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1])
 }
 
+/** No process of the group lives. One that is dead and not yet reaped, by whoever adopted it, is none. */
 export function isGroupEmpty(leaderPid: number): boolean {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number)
+  return pids.every((pid) => groupOf(pid) !== leaderPid || isDead(pid))
+}
+
+function groupOf(pid: number): number | undefined {
   try {
-    process.kill(-leaderPid, 0)
-    return false
+    return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[2])
   } catch {
-    return true
+    return undefined
   }
 }
 

@@ -71,7 +71,8 @@ export class AgentSocket extends DurableObject<Env> {
     const role = this.#sockets.role(socket)
     switch (role?.type) {
       case "client":
-        if (typeof message === "string") this.#legs.closeClient({ socket, role }, closeCodes.protocolError, "a client sends no text but pings")
+        if (typeof message === "string")
+          this.#legs.closeClient({ socket, role }, closeCodes.protocolError, "a client sends no text but pings")
         else this.#fromClient({ socket, role }, message)
         return
       case "agent":

@@ -90,7 +90,13 @@ export class Legs {
     }
     const older = this.current()
     const record = this.#store.record
-    if (takeover === "reject" && older !== undefined && record !== undefined && record.instance !== hello.instance && this.#isLive(record, older)) {
+    if (
+      takeover === "reject" &&
+      older !== undefined &&
+      record !== undefined &&
+      record.instance !== hello.instance &&
+      this.#isLive(record, older)
+    ) {
       this.#sockets.retire(socket, closeCodes.nameInUse, `"${name}" is held by another live agent`)
       return
     }
@@ -103,7 +109,18 @@ export class Legs {
     this.#agent = { socket, role }
     this.#heardAt = now
     const { instance, version, labels, host } = hello
-    this.#write({ name, generation, revision: (record?.revision ?? 0) + 1, state: "online", since: now, lastSeen: now, instance, version, labels, host })
+    this.#write({
+      name,
+      generation,
+      revision: (record?.revision ?? 0) + 1,
+      state: "online",
+      since: now,
+      lastSeen: now,
+      instance,
+      version,
+      labels,
+      host,
+    })
     this.#sockets.send(socket, encodeControl({ type: "welcome", protocol: protocolVersion, name, generation }))
     for (const client of clients) this.#attach(socket, client)
     this.#tellClients("back", clients)
@@ -113,7 +130,8 @@ export class Legs {
   acceptClient(socket: WebSocket, principal: Principal): void {
     const agent = this.current()
     const record = this.#store.record
-    if (agent === undefined || record === undefined) throw new TunnelError("agent-offline", "the agent is not connected: retry when it is back")
+    if (agent === undefined || record === undefined)
+      throw new TunnelError("agent-offline", "the agent is not connected: retry when it is back")
     const clients = this.#sockets.clients().length
     if (clients >= limits.clientsMax) {
       throw new TunnelError("too-many-clients", `"${record.name}" has ${clients} clients, the limit is ${limits.clientsMax}: retry later`)

@@ -31,7 +31,11 @@ export function routeFromClient<Leg>(
   if (refusal !== undefined) return { type: "close-sender", ...refusal }
   if (agent === undefined) return drop
   if (bufferedBytesOf(agent) > limits.agentBufferedBytesMax) {
-    return { type: "close-sender", code: closeCodes.overloaded, reason: `the agent has ${limits.agentBufferedBytesMax} bytes waiting: retry later` }
+    return {
+      type: "close-sender",
+      code: closeCodes.overloaded,
+      reason: `the agent has ${limits.agentBufferedBytesMax} bytes waiting: retry later`,
+    }
   }
   writeSlot(message, from)
   return { type: "forward", to: agent }
@@ -48,7 +52,12 @@ export function routeFromAgent<Leg>(
   const client = find(readSlot(message))
   if (client === undefined) return drop
   if (bufferedBytesOf(client) > limits.clientBufferedBytesMax) {
-    return { type: "close-receiver", to: client, code: closeCodes.overloaded, reason: `more than ${limits.clientBufferedBytesMax} bytes waiting: read faster` }
+    return {
+      type: "close-receiver",
+      to: client,
+      code: closeCodes.overloaded,
+      reason: `more than ${limits.clientBufferedBytesMax} bytes waiting: read faster`,
+    }
   }
   writeSlot(message, unassignedSlot)
   return { type: "forward", to: client }
@@ -56,7 +65,10 @@ export function routeFromAgent<Leg>(
 
 function refusalOf(message: Uint8Array): Refusal | undefined {
   if (message.byteLength < linkHeaderBytes) {
-    return { code: closeCodes.protocolError, reason: `a binary message of ${message.byteLength} bytes has no ${linkHeaderBytes}-byte header` }
+    return {
+      code: closeCodes.protocolError,
+      reason: `a binary message of ${message.byteLength} bytes has no ${linkHeaderBytes}-byte header`,
+    }
   }
   if (message.byteLength > limits.messageBytesMax) {
     return { code: closeCodes.tooBig, reason: `a message of ${message.byteLength} bytes is above the limit of ${limits.messageBytesMax}` }

@@ -49,11 +49,8 @@ export class Registry extends DurableObject<Env> {
 
   /** A transition of one endpoint; `stopped` takes it off the list. */
   announce(record: EndpointRecord): void {
-    if (record.state === "stopped") {
-      this.#forget(record.name, record.revision)
-      return
-    }
-    this.#note(record, record.state)
+    if (record.state === "stopped") this.#forget(record.name, record.revision)
+    else if (this.#keep(record)) this.#saw(record, record.state)
   }
 
   /** Which of the names are listed. */
@@ -105,7 +102,8 @@ export class Registry extends DurableObject<Env> {
         continue
       }
       const { status, clients: _clients, rttMs: _rttMs, ...current } = presence
-      this.#note(current, status)
+      this.#keep(current)
+      this.#saw(current, status)
       verified.set(record.name, current)
     }
     return verified
@@ -124,23 +122,28 @@ export class Registry extends DurableObject<Env> {
     return this.#verified.get(name)?.at ?? 0
   }
 
-  /** Keeps what an object said of itself. A reset object has forgotten when it last heard its agent; this one may know better. */
-  #note(record: EndpointRecord, status: EndpointStatus): void {
-    const lastSeen = Math.max(record.lastSeen, this.#verified.get(record.name)?.lastSeen ?? 0)
-    this.#rows.upsert({ ...record, lastSeen })
+  /** A reset object has forgotten when it last heard its agent; what was seen here may be later. */
+  #keep(record: EndpointRecord): boolean {
+    return this.#rows.upsert({ ...record, lastSeen: this.#lastSeen(record) })
+  }
+
+  #saw(record: EndpointRecord, status: EndpointStatus): void {
     if (status === "offline") this.#verified.delete(record.name)
-    else this.#verified.set(record.name, { at: Date.now(), status, lastSeen })
+    else this.#verified.set(record.name, { at: Date.now(), status, lastSeen: this.#lastSeen(record) })
   }
 
   #forget(name: string, revision: number): void {
-    this.#rows.remove(name, revision)
-    this.#verified.delete(name)
+    if (this.#rows.remove(name, revision)) this.#verified.delete(name)
+  }
+
+  #lastSeen(record: EndpointRecord): number {
+    return Math.max(record.lastSeen, this.#verified.get(record.name)?.lastSeen ?? 0)
   }
 
   #summary(record: EndpointRecord): EndpointSummary {
     const { name, state, since, version, labels, host } = record
     const verified = this.#verified.get(name)
-    const lastSeen = Math.max(record.lastSeen, verified?.lastSeen ?? 0)
+    const lastSeen = this.#lastSeen(record)
     // The row's state first: what was seen of an earlier state does not outlive it.
     const status = state === "online" || state === "draining" ? (verified?.status ?? state) : "offline"
     return { name, status, mode: "socket", since, lastSeen, version, labels, rttMs: null, host }

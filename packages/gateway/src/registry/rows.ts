@@ -28,10 +28,10 @@ export class Rows {
     `)
   }
 
-  /** Keeps the record if it is newer than what is there. */
-  upsert(record: EndpointRecord): void {
+  /** Keeps the record if it is newer than what is there; says whether it was. */
+  upsert(record: EndpointRecord): boolean {
     const expiresAt = record.state === "offline" ? record.since + offlineKeptMs : null
-    this.#sql.exec(
+    const { rowsWritten } = this.#sql.exec(
       `INSERT INTO endpoints (name, revision, state, expires_at, record) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, state = excluded.state, expires_at = excluded.expires_at, record = excluded.record
        WHERE excluded.revision > endpoints.revision`,
@@ -41,11 +41,12 @@ export class Rows {
       expiresAt,
       JSON.stringify(record),
     )
+    return rowsWritten > 0
   }
 
-  /** Deletes the row unless it is newer than `revision`. */
-  remove(name: string, revision: number): void {
-    this.#sql.exec("DELETE FROM endpoints WHERE name = ? AND revision <= ?", name, revision)
+  /** Deletes the row unless it is newer than `revision`; says whether it did. */
+  remove(name: string, revision: number): boolean {
+    return this.#sql.exec("DELETE FROM endpoints WHERE name = ? AND revision <= ?", name, revision).rowsWritten > 0
   }
 
   removeExpired(now: number): void {

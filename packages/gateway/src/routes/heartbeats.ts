@@ -2,7 +2,16 @@
 import { checkBody, InvalidBody, type Labels, labelsSchema, limits, TunnelError } from "@trunkline/protocol"
 import { json } from "../answer.ts"
 import { requireAgent } from "../auth.ts"
-import { deleteHeartbeat, type Heartbeat, heartbeatFits, heartbeatLifeMs, heartbeatPeriodMs, heartbeatRule, readHeartbeat, writeHeartbeat } from "../heartbeats.ts"
+import {
+  deleteHeartbeat,
+  type Heartbeat,
+  heartbeatFits,
+  heartbeatLifeMs,
+  heartbeatPeriodMs,
+  heartbeatRule,
+  readHeartbeat,
+  writeHeartbeat,
+} from "../heartbeats.ts"
 import { readJsonObject } from "../request-body.ts"
 import { type Call, type Route, requireName } from "../route.ts"
 
@@ -54,6 +63,9 @@ function readLabels(value: unknown): Labels {
     return checkBody(labelsSchema, value ?? {})
   } catch (error) {
     if (!(error instanceof InvalidBody)) throw error
-    throw new TunnelError("bad-request", `labels: ${error.message} (at most ${limits.labelsMax}, each part at most ${limits.labelLengthMax} characters)`)
+    throw new TunnelError(
+      "bad-request",
+      `labels: ${error.message} (at most ${limits.labelsMax}, each part at most ${limits.labelLengthMax} characters)`,
+    )
   }
 }

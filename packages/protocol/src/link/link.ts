@@ -322,7 +322,7 @@ export class Link {
     const inFlight = this.#log.inFlightBytes
     const window = Math.min(this.#peerWindowBytes, this.#budgetBytes)
     // The reserve shrinks with a small window, else bulk would never fit in one.
-    const bulkWindow = window - Math.min(limits.linkReserveBytes, window / 4)
+    const bulkWindow = window - Math.min(limits.linkReserveBytes, Math.floor(window / 4))
     const bulkMax = this.traffic.interactiveStreams > 0 ? Math.min(bulkWindow, this.#pacing.bulkInFlightBytesMax) : bulkWindow
     const bytes = Math.min(messageBodyBytes, window - inFlight)
     return { bytes, bulkBytes: Math.min(bytes, bulkMax - inFlight), whole: inFlight === 0 }

@@ -36,7 +36,7 @@ export class Pacing {
 
   get bulkInFlightBytesMax(): number {
     if (this.#minRtt === undefined || this.#maxRate === undefined) return floorBytes
-    return Math.max(floorBytes, probeGain * this.#maxRate.value * this.#minRtt.value)
+    return Math.max(floorBytes, Math.floor(probeGain * this.#maxRate.value * this.#minRtt.value))
   }
 }
 

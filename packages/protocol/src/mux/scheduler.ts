@@ -16,6 +16,9 @@ export const controlFramesMax = 4 * limits.streamsMax
 
 const boundedElsewhere: ReadonlySet<FrameType> = new Set<FrameType>(["message", "credit", "pong"])
 
+/** Payload below which part of a stream's bytes is not worth a message of its own. */
+const sliverBytes = 4_096
+
 export class Scheduler {
   #control: Frame[] = []
   #controlFrames = 0
@@ -72,6 +75,8 @@ export class Scheduler {
       for (const stream of [...this.#ready]) {
         const free = classBytes - bytes - frameHeaderBytes
         if (free <= 0) return
+        // A sliver now would cost a whole message: more room comes with the next acknowledgement.
+        if (free < sliverBytes && stream.queuedBytes > free) continue
         // A stream that ends while another is asked is told so by its owner, and has nothing to give any more.
         if (!this.#ready.has(stream) || !member(stream)) continue
         const frame = stream.take(Math.min(free, payloadMax))

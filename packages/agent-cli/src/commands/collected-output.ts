@@ -1,0 +1,36 @@
+/** Output kept for one JSON document at the end. */
+import type { Exit, OutputEvent } from "@trunkline/client"
+import { formatJson } from "../output.ts"
+import { writeAll } from "../stdio.ts"
+
+/** Bytes of stdout and stderr together; more is read and dropped, and `truncated` says so. */
+const collectedBytesMax = 16_777_216
+
+export class CollectedOutput {
+  readonly #chunks: Record<"stdout" | "stderr", Uint8Array[]> = { stdout: [], stderr: [] }
+  #free = collectedBytesMax
+  #truncated = false
+
+  async write({ type, bytes }: OutputEvent & { readonly type: "stdout" | "stderr" }): Promise<void> {
+    const kept = bytes.subarray(0, this.#free)
+    this.#truncated ||= kept.byteLength < bytes.byteLength
+    this.#free -= kept.byteLength
+    // A copy: a small piece must not keep the whole message it came in.
+    if (kept.byteLength > 0) this.#chunks[type].push(kept.slice())
+  }
+
+  async finish(exit: Exit, durationMs: number): Promise<void> {
+    const document = {
+      exitCode: exit.type === "code" ? exit.code : null,
+      signal: exit.type === "signal" ? exit.signal : null,
+      stdout: Buffer.concat(this.#chunks.stdout).toString(),
+      stderr: Buffer.concat(this.#chunks.stderr).toString(),
+      truncated: this.#truncated,
+      durationMs: Math.round(durationMs),
+      outcome: outcomes[exit.type],
+    }
+    await writeAll(process.stdout, formatJson(document))
+  }
+}
+
+const outcomes = { code: "exited", signal: "signalled", timeout: "timeout", unknown: "unknown" } as const satisfies Record<Exit["type"], string>

@@ -1,0 +1,60 @@
+/** `trunkline serve`: the agent, from its settings to a clean stop. */
+import { hostname } from "node:os"
+import { type EndpointName, endpointName, endpointNameRule, TunnelError } from "@trunkline/protocol"
+import type { Values } from "../config.ts"
+import { findCredential } from "../credentials.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { CommandFailure } from "../failure.ts"
+import { createLogger } from "../logging.ts"
+import { trunklineVersion } from "../version.ts"
+
+type ServeValues = Values<"name" | "gateway" | "secretFile" | "tokenFile" | "labels" | "gracePeriod" | "logLevel" | "logFormat">
+
+export async function run(values: ServeValues): Promise<number> {
+  const name = nameOf(values.name)
+  const { value: secret } = await findCredential({ gateway: values.gateway.href, secretFile: values.secretFile, tokenFile: values.tokenFile })
+  const logger = await createLogger(values.logLevel, values.logFormat)
+  const { serve } = await import("../agent/serve.ts")
+
+  const stop = new AbortController()
+  const force = new AbortController()
+  const onSignal = () => {
+    if (stop.signal.aborted) return force.abort()
+    if (process.stderr.isTTY) process.stderr.write("stopping: open commands may finish; once more stops at once\n")
+    stop.abort()
+  }
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal)
+  let announced = false
+  const outcome = await serve(
+    {
+      name,
+      gateway: values.gateway,
+      secret,
+      labels: values.labels,
+      logger,
+      version: trunklineVersion(),
+      drainMs: values.gracePeriod,
+      force: force.signal,
+      onOnline() {
+        if (announced || !process.stderr.isTTY) return
+        announced = true
+        process.stderr.write(`online as ${name}; try: trunkline exec ${name} -- uname -a\n`)
+      },
+    },
+    stop.signal,
+  )
+  switch (outcome.type) {
+    case "stopped":
+      return exitCodes.ok
+    case "refused":
+      throw new CommandFailure(`stopped, because the gateway refuses this agent: ${outcome.error.message}`, exitCodes.link, { cause: outcome.error })
+  }
+}
+
+function nameOf(given: string | undefined): EndpointName {
+  const text = given ?? hostname().split(".")[0]?.toLowerCase() ?? ""
+  const name = endpointName(text)
+  if (name !== undefined) return name
+  const origin = given === undefined ? `this machine's host name gives "${text}", which` : `"${text}"`
+  throw new TunnelError("bad-name", `${origin} is not an endpoint name: ${endpointNameRule}${given === undefined ? "; give one with --name" : ""}`)
+}
