@@ -11,7 +11,7 @@ export type EndTasks = Readonly<Record<string, (argument: never) => Promise<unkn
 
 export interface End<Tasks extends EndTasks> {
   readonly pid: number
-  /** Rejects with the task's error, or when the end has gone. */
+  /** Rejects with the task's error, when the end has gone, or after 120 s without an answer. */
   call<Name extends keyof Tasks & string>(name: Name, argument: Parameters<Tasks[Name]>[0]): Promise<TaskResult<Tasks[Name]>>
   stop(): Promise<void>
 }
@@ -25,6 +25,9 @@ interface Call {
 }
 
 type Answer = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly error: string }
+
+/** Far above what a task takes, so that a benchmark whose path has lost a message fails instead of waiting for ever. */
+const callTimeoutMs = 120_000
 
 /** Starts the module as an end. */
 export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
@@ -51,7 +54,9 @@ export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
       child.send(call, (error) => {
         if (error !== null) answered.reject(error)
       })
-      return (await answered.promise) as TaskResult<Tasks[Name]>
+      const late = setTimeout(() => answered.reject(new Error(`${name} took longer than ${callTimeoutMs} ms`)), callTimeoutMs)
+      const value = await answered.promise.finally(() => clearTimeout(late))
+      return value as TaskResult<Tasks[Name]>
     },
     async stop() {
       child.kill("SIGKILL")

@@ -6,7 +6,7 @@ import { medianOver, percentile } from "./statistics.ts"
 /** A relay in workerd with an agent and a client, each in a process of its own. */
 export interface MeasuredRelay {
   readonly workerdPid: number
-  /** Microseconds of each round trip client → agent → client of a 64-byte message, one at a time, after `warmup` that are not counted. */
+  /** Microseconds of each round trip client → agent → client of 64 bytes, one at a time, after `warmup` that are not counted. */
   roundTrips(count: number, warmup: number): Promise<readonly number[]>
   /** MB/s (10^6 bytes) at which `bytes` arrive at the client from the agent, after `warmupBytes` that are not counted. */
   throughput(bytes: number, warmupBytes: number): Promise<number>

@@ -4,6 +4,7 @@ import { WebSocket } from "ws"
 import { serveEnd } from "../end-process.ts"
 
 let connected: WebSocket | undefined
+let elapsedMs: Promise<number> | undefined
 
 const socketNow = (): WebSocket => {
   if (connected === undefined) throw new Error("the client is not connected")
@@ -37,32 +38,35 @@ const tasks = {
     return samples
   },
 
-  /**
-   * Receives `warmupBytes + bytes`, acknowledging every `acknowledgeBytes`; resolves with the milliseconds
-   * that the last `bytes` took.
-   */
-  async consume(options: { bytes: number; warmupBytes: number; acknowledgeBytes: number }): Promise<number> {
+  /** Receives `warmupBytes + bytes` from now on, acknowledging every `acknowledgeBytes`; resolves as soon as it is ready. */
+  async receive(options: { bytes: number; warmupBytes: number; acknowledgeBytes: number }): Promise<void> {
     const { bytes, warmupBytes, acknowledgeBytes } = options
     const socket = socketNow()
+    const done = Promise.withResolvers<number>()
     let received = 0
     let acknowledged = 0
     let startMs = performance.now()
-    const done = Promise.withResolvers<number>()
     const onMessage = (message: Buffer): void => {
       const before = received
       received += message.byteLength
       if (before < warmupBytes && received >= warmupBytes) startMs = performance.now()
-      const end = received >= warmupBytes + bytes
-      if (end) done.resolve(performance.now() - startMs)
-      if (!end && received - acknowledged < acknowledgeBytes) return
+      const atEnd = received >= warmupBytes + bytes
+      if (!atEnd && received - acknowledged < acknowledgeBytes) return
       acknowledged = received
       const acknowledgement = Buffer.alloc(8)
       acknowledgement.writeDoubleLE(received)
       socket.send(acknowledgement)
+      if (!atEnd) return
+      socket.off("message", onMessage)
+      done.resolve(performance.now() - startMs)
     }
     socket.on("message", onMessage)
-    const elapsedMs = await done.promise
-    socket.off("message", onMessage)
+    elapsedMs = done.promise
+  },
+
+  /** The milliseconds that the last `bytes` of `receive` took, once they are here. */
+  async received(_: null): Promise<number> {
+    if (elapsedMs === undefined) throw new Error("the client does not receive")
     return elapsedMs
   },
 }

@@ -36,7 +36,8 @@ export const startOurs = async (): Promise<Ours> => {
     throughput: async (bytes, warmupBytes) => bytes / 1_000 / (await client.call("consume", { bytes, warmupBytes })),
     async connectIdle(count) {
       const names = Array.from({ length: count }, () => `idle-${++idle}`)
-      for (let at = 0; at < names.length; at += 20) await agent.call("serve", { gateway: gateway.url, secret, names: names.slice(at, at + 20) })
+      for (let at = 0; at < names.length; at += 20)
+        await agent.call("serve", { gateway: gateway.url, secret, names: names.slice(at, at + 20) })
     },
     closeTerminal: () => client.call("closeTerminal", undefined),
     async stop() {

@@ -182,9 +182,11 @@ const readKept = async (file: string): Promise<Record<string, KeptCredential>> =
   } catch (error) {
     throw malformed(error)
   }
-  if (!isRecord(document) || !isRecord(document["gateways"])) throw malformed()
+  if (!isRecord(document)) throw malformed()
+  const { gateways } = document
+  if (!isRecord(gateways)) throw malformed()
   const kept: Record<string, KeptCredential> = {}
-  for (const [gateway, entry] of Object.entries(document["gateways"])) {
+  for (const [gateway, entry] of Object.entries(gateways)) {
     if (!isRecord(entry)) throw malformed()
     const { secret, token } = entry
     kept[gateway] = { ...(typeof secret === "string" && { secret }), ...(typeof token === "string" && { token }) }

@@ -14,7 +14,6 @@ const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
   "agent-unknown": "`trunkline ls` shows the names there are",
   "agent-offline": "`trunkline ls` shows since when; it is reachable again once `trunkline serve` runs there",
   "gateway-unreachable": "check --gateway or TRUNKLINE_GATEWAY; `trunkline gateway` starts one on this machine",
-  "command-not-found": "give the program's full path, or set PATH with -e PATH=…",
   "unsupported-version": "use the same version of trunkline on all sides",
 }
 

@@ -28,7 +28,7 @@ export async function readCommandLine(argv: readonly string[], version: string, 
       throw new UsageError(`no command: put it after --, as in trunkline ${spec.name} ${name} -- ${excess.length === 0 ? "uname -a" : excess.join(" ")}`)
     }
     const [unexpected] = takesName ? excess : operands
-    if (unexpected !== undefined) throw new UsageError(`"${unexpected}" is one argument too many${spec.command === undefined ? "" : "; the command goes after --"}`)
+    if (unexpected !== undefined) throw new UsageError(`"${unexpected}" is one argument too many`)
     invocation = { spec, values: values(environment), operands: { name, command: rest } }
   })
   await program.parseAsync(own, { from: "user" })
@@ -51,7 +51,7 @@ function buildProgram(version: string, chosen: Chosen): Command {
 }
 
 function addCommand(program: Command, spec: CommandSpec, chosen: Chosen): void {
-  const command = program.command(spec.name).summary(spec.summary).description(spec.description).showHelpAfterError(`try: trunkline ${spec.name} --help`)
+  const command = program.command(spec.name).summary(spec.summary).description(spec.description).showHelpAfterError(`${spec.command === undefined ? "" : "the remote command goes after --; "}try: trunkline ${spec.name} --help`)
   if (spec.alias !== undefined) command.alias(spec.alias)
   const operands = spec.argument === undefined ? "" : ` ${spec.argument.name}`
   const tail = spec.command === undefined ? "" : spec.command.required ? ` -- ${spec.command.usage}` : ` [-- ${spec.command.usage}]`

@@ -7,6 +7,7 @@ import { type TicketUse, upgradeRequest } from "./agent/upgrade.ts"
 import type { Presence } from "./endpoint.ts"
 import type { Env } from "./env.ts"
 import { registryOf } from "./registry/shards.ts"
+import { requireTakingSockets } from "./restart.ts"
 import { withTimeout } from "./timeout.ts"
 
 /** Names per isolate that are known to have an object: a few hundred kilobytes at most. */
@@ -67,6 +68,7 @@ export async function openLink(env: Env, name: EndpointName, principal: Principa
 
 /** Sends an upgrade to the name's object; its refusal becomes a TunnelError. */
 export async function requestSocket(env: Env, request: Request, name: EndpointName): Promise<Response> {
+  requireTakingSockets()
   const response = await env.AGENT.get(env.AGENT.idFromName(name)).fetch(request)
   if (response.status === 101) return response
   const { code, message } = (await response.json()) as { code: string; message: string }

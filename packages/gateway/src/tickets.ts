@@ -8,7 +8,7 @@ import { equalBytes, hmac, type Secrets } from "./auth.ts"
 import { base64UrlDecode, base64UrlEncode } from "./base64url.ts"
 
 /** Milliseconds: enough to open a socket after a page has loaded, too short to be worth stealing. */
-export const ticketLifeMs = 60_000
+const ticketLifeMs = 60_000
 
 const nonceBytes = 16
 

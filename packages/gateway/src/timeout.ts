@@ -1,6 +1,6 @@
 /** A bound on calls between the parts of the gateway: a pending call keeps an object in memory, and so billed. */
 
-export const callTimeoutMs = 2_000
+const callTimeoutMs = 2_000
 
 /** The call's result; rejects after `timeoutMs`, while the call itself goes on unheard. */
 export async function withTimeout<T>(call: Promise<T>, what: string, timeoutMs = callTimeoutMs): Promise<T> {

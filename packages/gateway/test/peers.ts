@@ -19,13 +19,13 @@ export const gatewaySecret = "test-gateway-secret"
 export const previousSecret = "test-previous-secret"
 export const bearer = { authorization: `Bearer ${gatewaySecret}` }
 
-export interface Closed {
+interface Closed {
   readonly code: number
   readonly reason: string
 }
 
 /** One end of a WebSocket. */
-export class Peer<Control> {
+class Peer<Control> {
   readonly closed: Promise<Closed>
   readonly #socket: WebSocket
   readonly #parse: (text: string) => Control

@@ -2,7 +2,7 @@
 import { mkdir, stat, unlink, writeFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { dirname, isAbsolute, join, resolve } from "node:path"
-import { errnoOf, GatewayStartError } from "./gateway-start-error.ts"
+import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
 
 export interface DataDirectory {
   readonly path: string
@@ -104,10 +104,7 @@ export const directoryError = (path: string, error: unknown): GatewayStartError 
         error,
       )
     default:
-      return unwritable(
-        `the data directory ${path} cannot be used: ${error instanceof Error ? error.message : String(error)}; repair it, ${elsewhere}`,
-        error,
-      )
+      return unwritable(`the data directory ${path} cannot be used: ${sentenceOf(error)}; repair it, ${elsewhere}`, error)
   }
 }
 

@@ -85,7 +85,10 @@ const loadSqlite = (): typeof import("node:sqlite") => {
   }
 }
 
-/** Two workerd on one storage would corrupt it. A process id may have been reused, so only one whose arguments name our configuration file is ours. */
+/**
+ * Two workerd on one storage would corrupt it. A process id may have been reused, so only a process whose arguments name
+ * our configuration file is ours.
+ */
 const stopOrphan = async (directory: DataDirectory): Promise<void> => {
   const workerdPid = readRecord(directory)?.workerdPid ?? 0
   if (workerdPid <= 1) return
@@ -95,7 +98,8 @@ const stopOrphan = async (directory: DataDirectory): Promise<void> => {
     if (performance.now() > deadline) {
       throw new GatewayStartError(
         "data-directory-in-use",
-        `the data directory ${directory.path} is in use by workerd with process id ${workerdPid}, left over from an earlier gateway, and it does not end: kill it`,
+        `the data directory ${directory.path} is in use by workerd with process id ${workerdPid}, ` +
+          "left over from an earlier gateway, and it does not end: kill it",
       )
     }
     try {

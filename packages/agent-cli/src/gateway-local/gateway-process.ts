@@ -6,7 +6,7 @@ import { basename, dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type DataDirectory, defaultDataDirectory, directoryError, openDataDirectory } from "./data-directory.ts"
 import { lockDataDirectory } from "./data-lock.ts"
-import { GatewayStartError } from "./gateway-start-error.ts"
+import { GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
 import { formatAddress, localUrl, proveFree } from "./listen-address.ts"
 import { agentsMaxOf, openFilesMax } from "./process-table.ts"
 import { openSecret } from "./secret-file.ts"
@@ -156,7 +156,7 @@ const resolveBundle = (bundle: string | undefined): string => {
   } catch (error) {
     throw new GatewayStartError(
       "bundle-missing",
-      `the gateway's bundle is missing (${error instanceof Error ? error.message : String(error)}): run \`pnpm build\`, or reinstall trunkline`,
+      `the gateway's bundle is missing (${sentenceOf(error)}): run \`pnpm build\`, or reinstall trunkline`,
       error,
     )
   }

@@ -1,7 +1,7 @@
 /** The address a gateway listens on: how it is written, whether it is free, and the URL at which this machine reaches it. */
 import { once } from "node:events"
 import { createServer } from "node:net"
-import { errnoOf, GatewayStartError } from "./gateway-start-error.ts"
+import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
 
 /** `HOST:PORT`, with brackets around an IPv6 host. */
 export const formatAddress = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
@@ -48,7 +48,7 @@ const addressError = (address: string, error: unknown): GatewayStartError => {
     default:
       return new GatewayStartError(
         "address-unavailable",
-        `cannot listen on ${address}: ${error instanceof Error ? error.message : String(error)}; give an address of this machine with --host`,
+        `cannot listen on ${address}: ${sentenceOf(error)}; give an address of this machine with --host`,
         error,
       )
   }

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto"
 import { privateFile, readSecretFile } from "../credentials.ts"
 import { type DataDirectory, directoryError } from "./data-directory.ts"
-import { errnoOf, GatewayStartError } from "./gateway-start-error.ts"
+import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
 
 /** 256 bits: nobody guesses it, and it is a valid key for the agents' derived keys. */
 const secretBytes = 32
@@ -22,12 +22,7 @@ export const openSecret = async (directory: DataDirectory): Promise<GatewaySecre
     return { value: await readSecretFile(directory.secretFile, "owner"), created: false }
   } catch (error) {
     const missing = error instanceof Error && errnoOf(error.cause) === "ENOENT"
-    if (!missing)
-      throw new GatewayStartError(
-        "secret-unusable",
-        `the gateway's secret cannot be used: ${error instanceof Error ? error.message : String(error)}`,
-        error,
-      )
+    if (!missing) throw new GatewayStartError("secret-unusable", `the gateway's secret cannot be used: ${sentenceOf(error)}`, error)
   }
   const value = randomBytes(secretBytes).toString("base64url")
   try {

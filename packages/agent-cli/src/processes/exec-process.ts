@@ -63,8 +63,12 @@ class ExecProcess implements AgentProcess {
   #quiet: NodeJS.Timeout | undefined
 
   constructor(
-    child: ChildProcess, pid: number, pipes: { readonly stdout: Readable; readonly stderr: Readable }, timeoutMs: number | undefined,
-    events: ProcessEvents, times: ProcessTimes,
+    child: ChildProcess,
+    pid: number,
+    pipes: { readonly stdout: Readable; readonly stderr: Readable },
+    timeoutMs: number | undefined,
+    events: ProcessEvents,
+    times: ProcessTimes,
   ) {
     this.pid = pid
     this.#child = child

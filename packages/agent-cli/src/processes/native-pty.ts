@@ -16,9 +16,18 @@ export interface NativePty {
    * @param exited once the child has been reaped; `signal` is 0 if none ended it
    */
   fork(
-    file: string, args: readonly string[], environment: readonly string[], cwd: string, cols: number, rows: number,
-    userId: number, groupId: number, utf8: boolean, helperPath: string, exited: (code: number, signal: number) => void,
-  ): { readonly fd: number; readonly pid: number; /** Path of the slave. */ readonly pty: string }
+    file: string,
+    args: readonly string[],
+    environment: readonly string[],
+    cwd: string,
+    cols: number,
+    rows: number,
+    userId: number,
+    groupId: number,
+    utf8: boolean,
+    helperPath: string,
+    exited: (code: number, signal: number) => void,
+  ): { readonly fd: number; readonly pid: number /** Path of the slave. */; readonly pty: string }
   resize(fd: number, cols: number, rows: number): void
 }
 

@@ -51,7 +51,11 @@ export async function startPty(open: PtyOpen, events: ProcessEvents, options: St
     return pty
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new TunnelError("spawn-failed", `no terminal could be made for ${file}: ${reason}; the limit of terminals or processes may be reached`, { cause })
+    throw new TunnelError(
+      "spawn-failed",
+      `no terminal could be made for ${file}: ${reason}; the limit of terminals or processes may be reached`,
+      { cause },
+    )
   }
 }
 
@@ -69,8 +73,11 @@ class PtyProcess implements AgentProcess {
   #tailBytes = 0
 
   constructor(
-    native: NativePty, terminal: { readonly fd: number; readonly pid: number; readonly pty: string }, timeoutMs: number | undefined,
-    graceMs: number, events: ProcessEvents,
+    native: NativePty,
+    terminal: { readonly fd: number; readonly pid: number; readonly pty: string },
+    timeoutMs: number | undefined,
+    graceMs: number,
+    events: ProcessEvents,
   ) {
     this.pid = terminal.pid
     this.#native = native
@@ -91,6 +98,8 @@ class PtyProcess implements AgentProcess {
   }
 
   write(bytes: Uint8Array, written: () => void): void {
+    // The descriptor may be another's from the moment the stream is destroyed.
+    if (this.#master.destroyed) this.#input.close()
     this.#input.write(bytes, written)
   }
 
@@ -131,7 +140,8 @@ class PtyProcess implements AgentProcess {
   #readTail(): void {
     if (this.#master.destroyed) return this.#publishIfExited()
     while (!this.#paused && this.#master.read() !== null) {}
-    while (!this.#paused && this.#tailBytes < tailBytesMax) {
+    // The receiver may pause and resume from within, and so have the rest read and the descriptor closed.
+    while (!this.#paused && !this.#published && this.#tailBytes < tailBytesMax) {
       const chunk = readNow(this.#masterFd)
       if (chunk === undefined) break
       this.#tailBytes += chunk.length

@@ -37,7 +37,9 @@ export function spawnError(error: NodeJS.ErrnoException, file: string, cwd: stri
       // The one errno for three missing things.
       if (!existsSync(cwd)) return new TunnelError("cwd-not-found", `working directory ${cwd} does not exist`, { cause: error })
       if (!existsSync(file)) return new TunnelError("command-not-found", `${file}: no such file`, { cause: error })
-      return new TunnelError("not-executable", `${file}: the interpreter it needs (its first line, #!) is not on the agent's machine`, { cause: error })
+      return new TunnelError("not-executable", `${file}: the interpreter it needs (its first line, #!) is not on the agent's machine`, {
+        cause: error,
+      })
     case "EACCES":
     case "EPERM":
       return new TunnelError("not-executable", `${file}: the agent's user may not execute it (${code})`, { cause: error })

@@ -6,7 +6,14 @@ import { exec, killLeftovers, pty } from "./observed-process.ts"
 afterEach(killLeftovers)
 
 const agentEnv = {
-  PATH: "/usr/bin:/bin", KEPT: "agent", REPLACED: "agent", TERM: "dumb", TMUX: "outer", COLUMNS: "3", TRUNKLINE_SECRET: "hush", TRUNKLINE_TOKEN: "hush",
+  PATH: "/usr/bin:/bin",
+  KEPT: "agent",
+  REPLACED: "agent",
+  TERM: "dumb",
+  TMUX: "outer",
+  COLUMNS: "3",
+  TRUNKLINE_SECRET: "hush",
+  TRUNKLINE_TOKEN: "hush",
 }
 
 describe.each([

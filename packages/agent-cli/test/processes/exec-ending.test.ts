@@ -42,7 +42,11 @@ describe("the exit of exec", () => {
   })
 
   it("waits for a background process that goes on writing", async () => {
-    const run = await exec(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.05; echo $i; done & exit 0"], {}, { times: { graceMs: 1_000, quietMs: 1_000 } })
+    const run = await exec(
+      ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.05; echo $i; done & exit 0"],
+      {},
+      { times: { graceMs: 1_000, quietMs: 1_000 } },
+    )
     expect(await run.ended).toEqual({ type: "code", code: 0 })
     expect(run.stdout()).toBe("1\n2\n3\n4\n5\n6\n7\n8\n")
   })
@@ -121,7 +125,11 @@ describe("a hang-up of exec", () => {
   })
 
   it("goes on to TERM and KILL, for the whole group", async () => {
-    const run = await exec(["sh", "-c", "trap '' HUP; trap 'echo term' TERM; (trap '' HUP TERM; exec sleep 1000) & echo ready; while :; do sleep 0.01; done"])
+    const run = await exec([
+      "sh",
+      "-c",
+      "trap '' HUP; trap 'echo term' TERM; (trap '' HUP TERM; exec sleep 1000) & echo ready; while :; do sleep 0.01; done",
+    ])
     await until(() => run.stdout() === "ready\n")
     run.process.hangUp()
     run.process.hangUp()

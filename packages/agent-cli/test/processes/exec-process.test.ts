@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto"
 import { homedir } from "node:os"
 import { afterEach, describe, expect, it } from "vitest"
-import { exec, isDead, killLeftovers, pty, stateOf, until, untilStable, writtenBytesOf } from "./observed-process.ts"
+import { exec, isDead, killLeftovers, pauseEachChunk, pty, stateOf, until, untilStable, writtenBytesOf } from "./observed-process.ts"
 
 afterEach(killLeftovers)
 
@@ -60,6 +60,12 @@ describe("output of exec", () => {
     run.process.resumeOutput()
     expect(await run.ended).toEqual({ type: "code", code: 0 })
     expect(run.stdout()).toBe(Array.from({ length: 10_000 }, (_, index) => `${index + 1}\n`).join(""))
+  })
+
+  it("loses nothing to a reader that pauses after every chunk", async () => {
+    const run = await exec(["seq", "1", "100000"], {}, {}, pauseEachChunk)
+    expect(await run.ended).toEqual({ type: "code", code: 0 })
+    expect(run.stdout()).toBe(Array.from({ length: 100_000 }, (_, index) => `${index + 1}\n`).join(""))
   })
 
   it("gives a command no descriptor of an open terminal", async () => {

@@ -1,7 +1,7 @@
 /** Starts real processes for tests, keeps what they say, waits for what can be observed, and leaves none behind. */
 import { readdirSync, readFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
-import type { Exit, ExecOpen, PtyOpen } from "@trunkline/protocol"
+import type { ExecOpen, Exit, PtyOpen } from "@trunkline/protocol"
 import { startExec } from "../../src/processes/exec-process.ts"
 import type { AgentProcess, ProcessEvents, ProcessTimes, StartOptions } from "../../src/processes/process.ts"
 import { startPty } from "../../src/processes/pty-process.ts"
@@ -22,7 +22,16 @@ export interface Observed {
 
 const running = new Set<Observed>()
 
-async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>): Promise<Observed> {
+/** What a test does with a process at each chunk it gives. */
+export type ChunkReaction = (process: AgentProcess) => void
+
+/** The slowest reader there is: nothing more until the event loop has gone round. */
+export const pauseEachChunk: ChunkReaction = (process) => {
+  process.pauseOutput()
+  setImmediate(() => process.resumeOutput())
+}
+
+async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>, react: ChunkReaction = () => {}): Promise<Observed> {
   const chunks: Record<"stdout" | "stderr", Uint8Array[]> = { stdout: [], stderr: [] }
   const exits: Exit[] = []
   let receivedBytes = 0
@@ -32,6 +41,7 @@ async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>):
       if (exits.length > 0) throw new Error("output after the exit")
       chunks[source].push(chunk)
       receivedBytes += chunk.length
+      react(process)
     },
     exited(exit) {
       exits.push(exit)
@@ -52,14 +62,24 @@ async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>):
   return observed
 }
 
-export function exec(argv: ExecOpen["argv"], open: Partial<ExecOpen> = {}, options: StartOptions = {}): Promise<Observed> {
-  return observe((events) => startExec({ argv, env: {}, stdin: false, detach: false, ...open }, events, { times: shortTimes, ...options }))
+export function exec(
+  argv: ExecOpen["argv"],
+  open: Partial<ExecOpen> = {},
+  options: StartOptions = {},
+  react?: ChunkReaction,
+): Promise<Observed> {
+  const whole: ExecOpen = { argv, env: {}, stdin: false, detach: false, ...open }
+  return observe((events) => startExec(whole, events, { times: shortTimes, ...options }), react)
 }
 
-export function pty(argv: PtyOpen["argv"], open: Partial<PtyOpen> = {}, options: StartOptions = {}): Promise<Observed> {
-  const size = { cols: 80, rows: 24 }
-  const command = argv === undefined ? {} : { argv }
-  return observe((events) => startPty({ ...command, env: {}, ...size, ...open }, events, { times: shortTimes, ...options }))
+export function pty(
+  argv: PtyOpen["argv"],
+  open: Partial<PtyOpen> = {},
+  options: StartOptions = {},
+  react?: ChunkReaction,
+): Promise<Observed> {
+  const whole: PtyOpen = { ...(argv === undefined ? {} : { argv }), env: {}, cols: 80, rows: 24, ...open }
+  return observe((events) => startPty(whole, events, { times: shortTimes, ...options }), react)
 }
 
 /** For `afterEach`: whatever a failed test has left. */
@@ -109,7 +129,9 @@ export function writtenBytesOf(pid: number): number {
 
 /** No process of the group lives. One that is dead and not yet reaped, by whoever adopted it, is none. */
 export function isGroupEmpty(leaderPid: number): boolean {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number)
+  const pids = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
   return pids.every((pid) => groupOf(pid) !== leaderPid || isDead(pid))
 }
 

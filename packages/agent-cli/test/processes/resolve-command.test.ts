@@ -30,7 +30,10 @@ describe.each([
   ["pty", pty],
 ] as const)("a start of %s", (_, start) => {
   it("is command-not-found for a name that is not in PATH", async () => {
-    await expect(start(["no-such-program"], { env: { PATH: folder } })).rejects.toMatchObject({ code: "command-not-found", delivered: "no" })
+    await expect(start(["no-such-program"], { env: { PATH: folder } })).rejects.toMatchObject({
+      code: "command-not-found",
+      delivered: "no",
+    })
   })
 
   it("is command-not-found for a path that is not there", async () => {
@@ -78,7 +81,8 @@ describe.each([
 describe("what the operating system refuses", () => {
   it("is not-executable for a script whose interpreter is missing", async () => {
     await expect(exec(["./lost-interpreter"], { cwd: folder })).rejects.toMatchObject({
-      code: "not-executable", message: expect.stringContaining("interpreter"),
+      code: "not-executable",
+      message: expect.stringContaining("interpreter"),
     })
   })
 
@@ -97,6 +101,10 @@ describe("what the operating system refuses", () => {
   it("may be tried again where a limit was reached, and not where nobody knows", () => {
     const error = (code: string): NodeJS.ErrnoException => Object.assign(new Error(`spawn ${code}`), { code })
     expect(spawnError(error("EAGAIN"), "/bin/sh", "/")).toMatchObject({ code: "spawn-failed", retryable: true })
-    expect(spawnError(error("EIO"), "/bin/sh", "/")).toMatchObject({ code: "spawn-failed", retryable: false, message: expect.stringContaining("EIO") })
+    expect(spawnError(error("EIO"), "/bin/sh", "/")).toMatchObject({
+      code: "spawn-failed",
+      retryable: false,
+      message: expect.stringContaining("EIO"),
+    })
   })
 })

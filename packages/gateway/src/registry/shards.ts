@@ -15,7 +15,7 @@ function hash(text: string): number {
 }
 
 /** 0 to shards - 1. */
-export const shardOf = (name: string): number => (hash(name) % buckets) % shards
+const shardOf = (name: string): number => (hash(name) % buckets) % shards
 
 const shard = (env: Env, index: number): DurableObjectStub<Registry> => env.REGISTRY.get(env.REGISTRY.idFromName(`shard-${index}`))
 

@@ -3,7 +3,6 @@ import { closeCodes, type EndpointName, type Principal, protocolVersion, TunnelE
 import { upgradeRequest } from "../agent/upgrade.ts"
 import { gatewayPrincipal, hasBearer, requireAgent, requireGateway } from "../auth.ts"
 import { type LinkOptions, rememberName, requestLink, requestSocket } from "../open-link.ts"
-import { requireTakingSockets } from "../restart.ts"
 import { type Call, type Route, requireName, requireUpgrade } from "../route.ts"
 import { type Offer, readOffer } from "../subprotocol.ts"
 import { readTicket } from "../tickets.ts"
@@ -18,7 +17,6 @@ async function connectAgent({ request, url, env, secrets }: Call): Promise<Respo
   const name = requireName(url.searchParams.get("name"))
   await requireAgent(request, secrets, name)
   requireUpgrade(request)
-  requireTakingSockets()
   const offer = offerOf(request)
   if (!offer.supported) return refuseVersion(offer)
   const response = await requestSocket(env, upgradeRequest({ type: "agent", name, ...echoOf(offer) }), name)
@@ -33,7 +31,6 @@ async function linkClient(call: Call): Promise<Response> {
   const offer = offerOf(request)
   const { principal, ticket } = await authoriseClient(call, name, offer)
   requireUpgrade(request)
-  requireTakingSockets()
   if (!offer.supported) return refuseVersion(offer)
   return requestLink(env, name, principal, { ...echoOf(offer), ...(ticket === undefined ? {} : { ticket }) })
 }

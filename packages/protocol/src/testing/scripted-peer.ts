@@ -21,6 +21,8 @@ export class ScriptedPeer {
   readonly heard: Heard[] = []
   /** What the tested end's transport says is waiting in it. */
   bufferedBytes = 0
+  /** Called inside the tested end's `send`, as no honest transport would. */
+  interrupt: ((heard: Heard) => void) | undefined
   /** Set when the tested end closes its transport. */
   closed: { readonly code: number; readonly reason: string } | undefined
   /** Bytes of frames this peer has said: where its next message starts. */
@@ -34,7 +36,9 @@ export class ScriptedPeer {
         return peer.bufferedBytes
       },
       send: (message) => {
-        this.heard.push(parse(message))
+        const heard = parse(message)
+        this.heard.push(heard)
+        this.interrupt?.(heard)
       },
       close: (code, reason) => {
         this.closed ??= { code, reason }

@@ -78,6 +78,7 @@ class End implements Transport {
   #bufferedBytes = 0
   #draining = false
   #arrivesMs = 0
+  readonly #travelling: (() => void)[] = []
   #afterDrain: (() => void) | undefined
   peer: End | undefined
   events: TransportEvents | undefined
@@ -147,6 +148,8 @@ class End implements Transport {
     const { clock, delayMs, jitterMs, random } = this.#options
     const takesMs = delayMs + random.fraction() * jitterMs
     this.#arrivesMs = Math.max(this.#arrivesMs, clock.now() + takesMs)
-    clock.schedule(this.#arrivesMs - clock.now(), task)
+    // The oldest is taken when any is due: rounding of the times may swap two timers, but never two messages.
+    this.#travelling.push(task)
+    clock.schedule(this.#arrivesMs - clock.now(), () => this.#travelling.shift()?.())
   }
 }

@@ -14,6 +14,7 @@ class Account {
   windowBytes: number = limits.linkWindowBytes
   budgetBytes: number = limits.linkWindowBytesMax
   line = -1
+  attempt = 0
   /** Messages sent and not acknowledged, by where they start, to compare with what is sent again. */
   readonly bodies = new Map<number, string>()
   readonly credit = new Map<number, number>()
@@ -111,7 +112,11 @@ export class WireObserver {
   #arrived(account: Account, line: number, header: { offset: number; ack: number }, body: Uint8Array): void {
     if (header.offset === controlOffset) {
       const control = parseLinkControl(body)
-      if (control.type === "hello") account.line = line
+      // A hello that was overtaken by a newer one is refused.
+      if (control.type === "hello" && control.attempt > account.attempt) {
+        account.attempt = control.attempt
+        account.line = line
+      }
       if (line !== account.line) return
       if ("received" in control) account.ackedBytes = control.received
       if ("window" in control) account.windowBytes = control.window
