@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 import { connect, type EndpointDetail, type Gateway } from "@trunkline/client"
 import { dialNode } from "@trunkline/client/node"
 
-const bin = fileURLToPath(new URL("../packages/agent-cli/bin/trunkline.js", import.meta.url))
+export const bin = fileURLToPath(new URL("../packages/agent-cli/bin/trunkline.js", import.meta.url))
 
 export interface Finished {
   readonly code: number | null

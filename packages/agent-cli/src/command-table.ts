@@ -29,7 +29,9 @@ interface CommandModule<F extends Field> {
 }
 
 /** Ties the settings a command declares to those its code reads. */
-const command = <F extends Field>(spec: Omit<CommandSpec, "settings" | "load"> & { readonly settings: readonly F[]; load(): Promise<CommandModule<F>> }): CommandSpec => spec
+const command = <F extends Field>(
+  spec: Omit<CommandSpec, "settings" | "load"> & { readonly settings: readonly F[]; load(): Promise<CommandModule<F>> },
+): CommandSpec => spec
 
 const credentials = ["gateway", "secretFile", "tokenFile"] as const
 const agentName = { name: "<name>", help: "the agent's name, as `trunkline ls` shows it" }
@@ -38,7 +40,9 @@ export const commands: readonly CommandSpec[] = [
   command({
     name: "gateway",
     summary: "run a gateway on this machine",
-    description: "Runs the gateway, the same Worker bundle as at the edge, on this machine. Prints its URL. The first run makes its secret, in a file that only you can read.",
+    description:
+      "Runs the gateway, the same Worker bundle as at the edge, on this machine. Prints its URL. " +
+      "The first run makes its secret, in a file that only you can read.",
     settings: ["port", "host", "data", "takeover", "previousSecretFile", "output"],
     examples: [
       ["trunkline gateway", "on 127.0.0.1:8787, storage in your data directory"],
@@ -93,7 +97,8 @@ export const commands: readonly CommandSpec[] = [
     summary: "run a command on an agent",
     description:
       "Runs a program with these arguments, without a shell, and exits with its exit code. stdout and stderr stay apart. " +
-      "Exit codes of our own: 124 time is up, 126 cannot be run, 127 not found, 128 + n ended by signal n, 2 usage, 255 link, gateway or unknown outcome. " +
+      "Exit codes of our own: 124 time is up, 126 cannot be run, 127 not found, 128 + n ended by signal n, 2 usage, " +
+      "255 link, gateway or unknown outcome. " +
       "The first Ctrl-C is sent to the command; a second one leaves.",
     settings: ["interactive", "tty", "detach", "env", "workdir", "timeout", "output", ...credentials],
     examples: [

@@ -162,7 +162,12 @@ export const settings = {
     choices: ["online", "stale", "draining", "offline"],
     read: (value) => oneOf(["online", "stale", "draining", "offline"], value),
   }),
-  watch: setting<boolean>({ ...toggle, flag: "--watch", env: "TRUNKLINE_WATCH", help: "keep showing; one JSON object a change when not on a terminal" }),
+  watch: setting<boolean>({
+    ...toggle,
+    flag: "--watch",
+    env: "TRUNKLINE_WATCH",
+    help: "keep showing; one JSON object a change when not on a terminal",
+  }),
   listOutput: setting<"table" | "json" | "name">({
     flag: "-o, --output <format>",
     env: "TRUNKLINE_OUTPUT",
@@ -181,9 +186,24 @@ export const settings = {
     choices: ["text", "json"],
     read: (value) => oneOf(["text", "json"], value),
   }),
-  interactive: setting<boolean>({ ...toggle, flag: "-i, --interactive", env: "TRUNKLINE_INTERACTIVE", help: "pass stdin on to the command; without it the command reads end of file" }),
-  tty: setting<boolean>({ ...toggle, flag: "-t, --tty", env: "TRUNKLINE_TTY", help: "run the command on a terminal; -it for an interactive one" }),
-  detach: setting<boolean>({ ...toggle, flag: "-d, --detach", env: "TRUNKLINE_DETACH", help: "print the process id and return; the command goes on" }),
+  interactive: setting<boolean>({
+    ...toggle,
+    flag: "-i, --interactive",
+    env: "TRUNKLINE_INTERACTIVE",
+    help: "pass stdin on to the command; without it the command reads end of file",
+  }),
+  tty: setting<boolean>({
+    ...toggle,
+    flag: "-t, --tty",
+    env: "TRUNKLINE_TTY",
+    help: "run the command on a terminal; -it for an interactive one",
+  }),
+  detach: setting<boolean>({
+    ...toggle,
+    flag: "-d, --detach",
+    env: "TRUNKLINE_DETACH",
+    help: "print the process id and return; the command goes on",
+  }),
   env: setting<Readonly<Record<string, string>>>({
     flag: "-e, --env <key=value>",
     env: "TRUNKLINE_ENV",
@@ -242,7 +262,8 @@ export function readEnvironment(setting: Setting<unknown>, environment: NodeJS.P
 function readGatewayUrl(value: string): URL {
   if (!URL.canParse(value)) throw new UsageError(`"${value}" is not a URL: a gateway's looks like https://gateway.example.com`)
   const url = new URL(value)
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new UsageError(`a gateway's URL starts with http: or https:, not ${url.protocol}`)
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw new UsageError(`a gateway's URL starts with http: or https:, not ${url.protocol}`)
   if (url.username !== "" || url.password !== "" || url.search !== "") {
     throw new UsageError("a gateway's URL holds no credentials and no query: give the secret with --secret-file or TRUNKLINE_SECRET")
   }

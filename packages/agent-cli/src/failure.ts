@@ -11,6 +11,7 @@ export interface Failure {
 
 /** For errors whose own message does not say what to do. */
 const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
+  unauthorised: "a gateway's secret is in the file it names when it starts: give it with --secret-file, or set TRUNKLINE_SECRET",
   "agent-unknown": "`trunkline ls` shows the names there are",
   "agent-offline": "`trunkline ls` shows since when; it is reachable again once `trunkline serve` runs there",
   "gateway-unreachable": "check --gateway or TRUNKLINE_GATEWAY; `trunkline gateway` starts one on this machine",
@@ -36,11 +37,15 @@ export function failureOf(error: unknown): Failure {
     return { message: error.message, exitCode: exitCodeOfError(error.code), ...(remedy === undefined ? {} : { remedy }) }
   }
   const message = error instanceof Error ? error.message : String(error)
+  if (error instanceof Error && "syscall" in error && error.syscall === "write")
+    return { message: `the output cannot be written: ${message}`, exitCode: exitCodes.failure }
   return { message: `unexpected error: ${message}`, remedy: "set TRUNKLINE_DEBUG=1 to see where", exitCode: exitCodes.link }
 }
 
 /** After the request has left, an error says nothing about what the command did. */
 export function unknownOutcome(error: unknown): CommandFailure {
   const reason = error instanceof Error ? error.message : String(error)
-  return new CommandFailure(`outcome unknown: ${reason}; the command may have run, so look before running it again`, exitCodes.link, { cause: error })
+  return new CommandFailure(`outcome unknown: ${reason}; the command may have run, so look before running it again`, exitCodes.link, {
+    cause: error,
+  })
 }

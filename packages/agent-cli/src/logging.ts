@@ -11,9 +11,11 @@ const levels: readonly Level[] = ["debug", "info", "warn", "error"]
 export async function createLogger(level: Level, format: "auto" | "text" | "json"): Promise<Logger> {
   const text = format === "text" || (format === "auto" && process.stderr.isTTY)
   const write = text ? writeText : await jsonWriter(level)
-  const log = (at: Level) => (event: string, fields: Fields = {}) => {
-    if (levels.indexOf(at) >= levels.indexOf(level)) write(at, event, redacted(fields))
-  }
+  const log =
+    (at: Level) =>
+    (event: string, fields: Fields = {}) => {
+      if (levels.indexOf(at) >= levels.indexOf(level)) write(at, event, redacted(fields))
+    }
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") }
 }
 
@@ -22,7 +24,9 @@ const secretName = /secret|token|authorization|password|cookie/i
 
 /** The same fields, at any depth, without the values of what is named like a secret; errors as their message and code. */
 export function redacted(fields: Readonly<Fields>): Fields {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, secretName.test(name) ? "[redacted]" : redactedValue(value)]))
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, secretName.test(name) ? "[redacted]" : redactedValue(value)]),
+  )
 }
 
 function redactedValue(value: unknown): unknown {
@@ -37,7 +41,13 @@ type Write = (level: Level, event: string, fields: Fields) => void
 async function jsonWriter(level: Level): Promise<Write> {
   const { pino, destination } = await import("pino")
   const logger = pino(
-    { level, base: null, messageKey: "event", timestamp: () => `,"time":"${new Date().toISOString()}"`, formatters: { level: (label) => ({ level: label }) } },
+    {
+      level,
+      base: null,
+      messageKey: "event",
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     // Written at once: the last lines before an end are the ones that matter.
     destination({ fd: 2, sync: true }),
   )
@@ -48,6 +58,10 @@ const levelStyles = { debug: "dim", info: "cyan", warn: "yellow", error: "red" }
 
 const writeText: Write = (level, event, fields) => {
   const time = new Date().toLocaleTimeString("en-GB")
-  const rest = Object.entries(fields).map(([name, value]) => `${name}=${printable(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`)
-  process.stderr.write(`${[styled("dim", time, process.stderr), styled(levelStyles[level], level.padEnd(5), process.stderr), event, ...rest].join(" ")}\n`)
+  const rest = Object.entries(fields).map(
+    ([name, value]) => `${name}=${printable(typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined"))}`,
+  )
+  process.stderr.write(
+    `${[styled("dim", time, process.stderr), styled(levelStyles[level], level.padEnd(5), process.stderr), event, ...rest].join(" ")}\n`,
+  )
 }

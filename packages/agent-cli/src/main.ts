@@ -29,7 +29,8 @@ async function report(error: unknown, commandName: string | undefined): Promise<
   const { message, remedy, exitCode } = failureOf(error)
   process.stderr.write(`trunkline: ${message}\n`)
   if (remedy !== undefined) process.stderr.write(`${remedy}\n`)
-  if (error instanceof UsageError) process.stderr.write(`try: trunkline ${commandName === undefined ? "--help" : `${commandName} --help`}\n`)
+  if (error instanceof UsageError)
+    process.stderr.write(`try: trunkline ${commandName === undefined ? "--help" : `${commandName} --help`}\n`)
   const { TRUNKLINE_DEBUG: debug } = process.env
   if (debug !== undefined && debug !== "" && error instanceof Error) {
     const { inspect } = await import("node:util")

@@ -1,21 +1,39 @@
 /** What people and programs are shown: tables without borders, JSON documents, times, and progress on a terminal. */
-import Table from "cli-table3"
+
 import { styleText } from "node:util"
+import Table from "cli-table3"
 
 const noBorders = {
-  top: "", "top-mid": "", "top-left": "", "top-right": "",
-  bottom: "", "bottom-mid": "", "bottom-left": "", "bottom-right": "",
-  left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "   ",
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "   ",
 }
 
 type Style = Parameters<typeof styleText>[0]
 
 /** Styled on a terminal that has colours and whose user has not set NO_COLOR; plain anywhere else. */
-export const styled = (style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string => styleText(style, text, { stream, validateStream: true })
+export const styled = (style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string =>
+  styleText(style, text, { stream, validateStream: true })
 
 /** Columns side by side, a line each; the text ends with a line end. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const table = new Table({ head: head.map((title) => styled("bold", title)), chars: noBorders, style: { "padding-left": 0, "padding-right": 0, head: [], border: [] } })
+  const table = new Table({
+    head: head.map((title) => styled("bold", title)),
+    chars: noBorders,
+    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
+  })
   for (const row of rows) table.push([...row])
   return `${trimLines(table.toString())}\n`
 }

@@ -14,7 +14,11 @@ export interface Invocation {
  * What `argv` asks for; undefined when it was help or a version, which has been printed. Throws
  * commander's error, after it has written its message, for a command line that is none.
  */
-export async function readCommandLine(argv: readonly string[], version: string, environment: NodeJS.ProcessEnv = process.env): Promise<Invocation | undefined> {
+export async function readCommandLine(
+  argv: readonly string[],
+  version: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<Invocation | undefined> {
   // What follows the first `--` belongs to the remote command, whatever it looks like.
   const end = argv.indexOf("--")
   const own = end === -1 ? argv : argv.slice(0, end)
@@ -25,7 +29,9 @@ export async function readCommandLine(argv: readonly string[], version: string, 
     const takesName = spec.argument !== undefined
     if (spec.command === undefined && rest.length > 0) throw new UsageError(`${spec.name} takes no command after --`)
     if (spec.command?.required === true && rest.length === 0) {
-      throw new UsageError(`no command: put it after --, as in trunkline ${spec.name} ${name} -- ${excess.length === 0 ? "uname -a" : excess.join(" ")}`)
+      throw new UsageError(
+        `no command: put it after --, as in trunkline ${spec.name} ${name} -- ${excess.length === 0 ? "uname -a" : excess.join(" ")}`,
+      )
     }
     const [unexpected] = takesName ? excess : operands
     if (unexpected !== undefined) throw new UsageError(`"${unexpected}" is one argument too many`)
@@ -34,6 +40,12 @@ export async function readCommandLine(argv: readonly string[], version: string, 
   await program.parseAsync(own, { from: "user" })
   return invocation
 }
+
+const firstSteps = `
+A gateway, an agent and a command, all on this machine:
+  trunkline gateway
+  trunkline serve --name here
+  trunkline exec here -- uname -a`
 
 type Chosen = (spec: CommandSpec, operands: readonly string[], values: (environment: NodeJS.ProcessEnv) => Values) => void
 
@@ -45,13 +57,17 @@ function buildProgram(version: string, chosen: Chosen): Command {
     .configureOutput({ outputError: (message, write) => write(message.replace(/^error: /, "trunkline: ")) })
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
-    .addHelpText("after", "\nA gateway, an agent and a command, all on this machine:\n  trunkline gateway\n  trunkline serve --name here\n  trunkline exec here -- uname -a")
+    .addHelpText("after", firstSteps)
   for (const spec of commands) addCommand(program, spec, chosen)
   return program
 }
 
 function addCommand(program: Command, spec: CommandSpec, chosen: Chosen): void {
-  const command = program.command(spec.name).summary(spec.summary).description(spec.description).showHelpAfterError(`${spec.command === undefined ? "" : "the remote command goes after --; "}try: trunkline ${spec.name} --help`)
+  const command = program
+    .command(spec.name)
+    .summary(spec.summary)
+    .description(spec.description)
+    .showHelpAfterError(`${spec.command === undefined ? "" : "the remote command goes after --; "}try: trunkline ${spec.name} --help`)
   if (spec.alias !== undefined) command.alias(spec.alias)
   const operands = spec.argument === undefined ? "" : ` ${spec.argument.name}`
   const tail = spec.command === undefined ? "" : spec.command.required ? ` -- ${spec.command.usage}` : ` [-- ${spec.command.usage}]`
@@ -63,7 +79,10 @@ function addCommand(program: Command, spec: CommandSpec, chosen: Chosen): void {
   }
   const options: OptionOfField[] = spec.settings.map((field) => ({ field, setting: settingOf(field), option: optionOf(settingOf(field)) }))
   for (const { option } of options) command.addOption(option)
-  command.addHelpText("after", `\nExamples:\n${spec.examples.map(([line, comment]) => `  ${line}${comment === "" ? "" : `   # ${comment}`}`).join("\n")}`)
+  command.addHelpText(
+    "after",
+    `\nExamples:\n${spec.examples.map(([line, comment]) => `  ${line}${comment === "" ? "" : `   # ${comment}`}`).join("\n")}`,
+  )
   command.allowExcessArguments().action(() => {
     try {
       chosen(spec, command.args, (environment) => readValues(command, options, environment))

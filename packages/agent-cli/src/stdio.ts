@@ -16,4 +16,5 @@ export function writeAll(stream: NodeJS.WriteStream, bytes: Uint8Array | string)
 }
 
 /** Whether a write failed because nobody reads any more. */
-export const isReaderGone = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED")
+export const isReaderGone = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED")

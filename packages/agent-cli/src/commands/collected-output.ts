@@ -33,4 +33,7 @@ export class CollectedOutput {
   }
 }
 
-const outcomes = { code: "exited", signal: "signalled", timeout: "timeout", unknown: "unknown" } as const satisfies Record<Exit["type"], string>
+const outcomes = { code: "exited", signal: "signalled", timeout: "timeout", unknown: "unknown" } as const satisfies Record<
+  Exit["type"],
+  string
+>

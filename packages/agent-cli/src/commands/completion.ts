@@ -1,5 +1,5 @@
 /** `trunkline completion SHELL`: scripts made of the command table and the settings table. */
-import { commands, type CommandSpec, type Operands } from "../command-table.ts"
+import { type CommandSpec, commands, type Operands } from "../command-table.ts"
 import { isToggle, type Setting, settingOf } from "../config.ts"
 import { writeAll } from "../stdio.ts"
 import { UsageError } from "../usage-error.ts"
@@ -38,13 +38,21 @@ interface CompletedCommand {
 const completed: readonly CompletedCommand[] = commands.map((spec) => ({
   spec,
   names: spec.alias === undefined ? [spec.name] : [spec.name, spec.alias],
-  options: [...spec.settings.map((field) => completedOption(settingOf(field))), { short: "-h", long: "--help", help: "show this help", value: "none" }],
+  options: [
+    ...spec.settings.map((field) => completedOption(settingOf(field))),
+    { short: "-h", long: "--help", help: "show this help", value: "none" },
+  ],
 }))
 
 function completedOption(setting: Setting<unknown>): CompletedOption {
   const names = setting.flag.split(/[ ,]+/).filter((part) => part.startsWith("-"))
   const value = isToggle(setting) ? "none" : (setting.choices ?? (setting.unit === "path" ? "path" : "text"))
-  return { short: names.find((name) => !name.startsWith("--")), long: names.find((name) => name.startsWith("--")) ?? "", help: setting.help, value }
+  return {
+    short: names.find((name) => !name.startsWith("--")),
+    long: names.find((name) => name.startsWith("--")) ?? "",
+    help: setting.help,
+    value,
+  }
 }
 
 const namesOf = ({ short, long }: CompletedOption): string[] => (short === undefined ? [long] : [short, long])
@@ -58,7 +66,12 @@ function bash(): string {
       .filter(({ value }) => value !== "none")
       .map((option) => {
         const patterns = names.flatMap((name) => namesOf(option).map((flag) => `"${name} ${flag}"`)).join(" | ")
-        const words = typeof option.value === "string" ? (option.value === "path" ? 'COMPREPLY=($(compgen -f -- "$current"))' : "") : `COMPREPLY=($(compgen -W "${option.value.join(" ")}" -- "$current"))`
+        const words =
+          typeof option.value === "string"
+            ? option.value === "path"
+              ? 'COMPREPLY=($(compgen -f -- "$current"))'
+              : ""
+            : `COMPREPLY=($(compgen -W "${option.value.join(" ")}" -- "$current"))`
         return `    ${patterns}) ${words === "" ? "" : `${words}; `}return ;;`
       }),
   )
@@ -99,10 +112,22 @@ function zsh(): string {
   const described = completed.flatMap(({ spec, names }) => names.map((name) => `    '${name}:${zshText(spec.summary)}'`))
   const cases = completed.map(({ spec, names, options }) => {
     const lines = options.flatMap((option) => {
-      const action = option.value === "none" ? "" : option.value === "path" ? ":file:_files" : option.value === "text" ? ":value: " : `:value:(${option.value.join(" ")})`
+      const action =
+        option.value === "none"
+          ? ""
+          : option.value === "path"
+            ? ":file:_files"
+            : option.value === "text"
+              ? ":value: "
+              : `:value:(${option.value.join(" ")})`
       return namesOf(option).map((flag) => `'*${flag}[${zshText(option.help)}]${action}'`)
     })
-    if (spec.argument !== undefined) lines.push(spec.argument.choices === undefined ? "'1:name:_trunkline_agents'" : `'1:${spec.argument.name.slice(1, -1)}:(${spec.argument.choices.join(" ")})'`)
+    if (spec.argument !== undefined)
+      lines.push(
+        spec.argument.choices === undefined
+          ? "'1:name:_trunkline_agents'"
+          : `'1:${spec.argument.name.slice(1, -1)}:(${spec.argument.choices.join(" ")})'`,
+      )
     return `    ${names.join("|")})\n      _arguments ${lines.join(" \\\n        ")}\n      ;;`
   })
   return `#compdef trunkline
@@ -143,11 +168,23 @@ function fish(): string {
       ...names.map((name) => `complete -c trunkline -n __fish_use_subcommand -a ${name} -d ${fishText(spec.summary)}`),
       ...options.map((option) => {
         const short = option.short === undefined ? "" : ` -s ${option.short.slice(1)}`
-        const value = option.value === "none" ? "" : option.value === "path" ? " -r -F" : option.value === "text" ? " -x" : ` -x -a ${fishText(option.value.join(" "))}`
+        const value =
+          option.value === "none"
+            ? ""
+            : option.value === "path"
+              ? " -r -F"
+              : option.value === "text"
+                ? " -x"
+                : ` -x -a ${fishText(option.value.join(" "))}`
         return `complete -c trunkline -n ${inside}${short} -l ${option.long.slice(2)}${value} -d ${fishText(option.help)}`
       }),
-      ...(spec.argument === undefined ? [] : [`complete -c trunkline -n ${inside} -a ${fishText(spec.argument.choices?.join(" ") ?? `(${listAgents})`)}`]),
+      ...(spec.argument === undefined
+        ? []
+        : [`complete -c trunkline -n ${inside} -a ${fishText(spec.argument.choices?.join(" ") ?? `(${listAgents})`)}`]),
     ]
   })
-  return `# fish completion for trunkline: trunkline completion fish > ~/.config/fish/completions/trunkline.fish\ncomplete -c trunkline -f\n${lines.join("\n")}\n`
+  return `# fish completion: trunkline completion fish > ~/.config/fish/completions/trunkline.fish
+complete -c trunkline -f
+${lines.join("\n")}
+`
 }

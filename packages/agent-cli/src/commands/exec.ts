@@ -1,4 +1,5 @@
 /** `trunkline exec NAME -- CMD…`: one program, its output here, its exit code ours. */
+import { fstatSync } from "node:fs"
 import type { Agent, Exit, OutputEvent, Process, SpawnOptions } from "@trunkline/client"
 import { TunnelError } from "@trunkline/protocol"
 import type { Operands } from "../command-table.ts"
@@ -34,6 +35,8 @@ export async function run(values: ExecValues, { name, command }: Operands): Prom
 }
 
 function refuseContradictions({ interactive, tty, detach, output }: ExecValues): void {
+  // Node would read a directory as if it were empty.
+  if (interactive && fstatSync(0).isDirectory()) throw new UsageError("stdin is a directory: give -i a file, a pipe or a terminal")
   if (detach && interactive) throw new UsageError("-d and -i contradict each other: a detached command has no stdin of ours")
   if (detach && tty) throw new UsageError("-d and -t contradict each other: a detached command has no terminal")
   if (tty && output === "json") throw new UsageError("-t and -o json contradict each other: a terminal's output is for eyes")
@@ -52,7 +55,12 @@ interface Sink {
   finish(exit: Exit, durationMs: number): Promise<void>
 }
 
-async function runHere(agent: Agent, command: readonly string[], options: SpawnOptions, { interactive, output }: ExecValues): Promise<number> {
+async function runHere(
+  agent: Agent,
+  command: readonly string[],
+  options: SpawnOptions,
+  { interactive, output }: ExecValues,
+): Promise<number> {
   const left = Promise.withResolvers<number>()
   const hangUp = new AbortController()
   let running: Process | undefined
@@ -103,7 +111,9 @@ async function pass(process: Process, sink: Sink): Promise<number> {
       await sink.finish({ type: "unknown", reason: error.message }, 0)
       throw unknownOutcome(error)
     }
-    throw new CommandFailure(`the output cannot be written here: ${messageOf(error)}; the command was ended`, exitCodes.link, { cause: error })
+    throw new CommandFailure(`the output cannot be written here: ${messageOf(error)}; the command was ended`, exitCodes.link, {
+      cause: error,
+    })
   }
   throw unknownOutcome(new Error("the output ended without an exit"))
 }
@@ -111,7 +121,8 @@ async function pass(process: Process, sink: Sink): Promise<number> {
 async function report(exit: Exit, durationMs: number, sink: Sink): Promise<number> {
   await sink.finish(exit, durationMs)
   if (exit.type === "unknown") throw unknownOutcome(new Error(exit.reason))
-  if (exit.type === "timeout") process.stderr.write(`trunkline: time is up: the command was ended after ${formatDuration(exit.timeoutMs)}\n`)
+  if (exit.type === "timeout")
+    process.stderr.write(`trunkline: time is up: the command was ended after ${formatDuration(exit.timeoutMs)}\n`)
   return exitCodeOf(exit)
 }
 

@@ -36,7 +36,10 @@ export async function run(values: GatewayCommandValues): Promise<number> {
     const ended = await Promise.race([gateway.exited, signalled.promise])
     if (ended === "signalled") return exitCodes.ok
     const how = ended.signal ?? `exit code ${ended.code}`
-    throw new CommandFailure(`the gateway's workerd ended by itself (${how})${ended.outputTail === "" ? "" : `:\n${ended.outputTail}`}`, exitCodes.failure)
+    throw new CommandFailure(
+      `the gateway's workerd ended by itself (${how})${ended.outputTail === "" ? "" : `:\n${ended.outputTail}`}`,
+      exitCodes.failure,
+    )
   } finally {
     await gateway.stop()
   }
@@ -56,14 +59,17 @@ async function keepCredentials(gateway: RunningGateway): Promise<void> {
     await keepGatewaySecret(gateway.url, await readSecretFile(gateway.secretFile, "owner"))
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    process.stderr.write(`trunkline: the secret could not be kept for the other commands (${reason}); give them --secret-file ${gateway.secretFile}\n`)
+    process.stderr.write(
+      `trunkline: the secret could not be kept for the other commands (${reason}); give them --secret-file ${gateway.secretFile}\n`,
+    )
   }
 }
 
 async function announce(gateway: RunningGateway, output: "text" | "json"): Promise<void> {
   const { url, port, pid, dataDirectory, secretFile, secretCreated } = gateway
   const agentsMax = Number.isFinite(gateway.agentsMax) ? gateway.agentsMax : null
-  if (output === "json") return await writeAll(process.stdout, formatJson({ url, port, pid, agentsMax, dataDirectory, secretFile, secretCreated }))
+  if (output === "json")
+    return await writeAll(process.stdout, formatJson({ url, port, pid, agentsMax, dataDirectory, secretFile, secretCreated }))
   await writeAll(process.stdout, `${url}\n`)
   const elsewhere = url === "http://127.0.0.1:8787" ? "" : ` --gateway ${url}`
   process.stderr.write(

@@ -26,7 +26,8 @@ export async function run(values: ListValues): Promise<number> {
 
 async function list(gateway: Gateway, { labelFilter, status }: ListValues): Promise<Endpoint[]> {
   const endpoints: Endpoint[] = []
-  for await (const endpoint of gateway.endpoints.all({ labels: labelFilter, limit: 1_000, ...(status === undefined ? {} : { status }) })) endpoints.push(endpoint)
+  for await (const endpoint of gateway.endpoints.all({ labels: labelFilter, limit: 1_000, ...(status === undefined ? {} : { status }) }))
+    endpoints.push(endpoint)
   return endpoints
 }
 
@@ -107,4 +108,5 @@ export function changesBetween(known: ReadonlyMap<string, Endpoint>, endpoints: 
   return [...changes, ...removed]
 }
 
-const news = ({ name, status, mode, since, version, labels }: Endpoint): string => JSON.stringify([name, status, mode, since, version, labels])
+const news = ({ name, status, mode, since, version, labels }: Endpoint): string =>
+  JSON.stringify([name, status, mode, since, version, labels])

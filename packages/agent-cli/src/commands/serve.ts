@@ -12,7 +12,11 @@ type ServeValues = Values<"name" | "gateway" | "secretFile" | "tokenFile" | "lab
 
 export async function run(values: ServeValues): Promise<number> {
   const name = nameOf(values.name)
-  const { value: secret } = await findCredential({ gateway: values.gateway.href, secretFile: values.secretFile, tokenFile: values.tokenFile })
+  const { value: secret } = await findCredential({
+    gateway: values.gateway.href,
+    secretFile: values.secretFile,
+    tokenFile: values.tokenFile,
+  })
   const logger = await createLogger(values.logLevel, values.logFormat)
   const { serve } = await import("../agent/serve.ts")
 
@@ -47,7 +51,9 @@ export async function run(values: ServeValues): Promise<number> {
     case "stopped":
       return exitCodes.ok
     case "refused":
-      throw new CommandFailure(`stopped, because the gateway refuses this agent: ${outcome.error.message}`, exitCodes.link, { cause: outcome.error })
+      throw new CommandFailure(`stopped, because the gateway refuses this agent: ${outcome.error.message}`, exitCodes.link, {
+        cause: outcome.error,
+      })
   }
 }
 
@@ -56,5 +62,8 @@ function nameOf(given: string | undefined): EndpointName {
   const name = endpointName(text)
   if (name !== undefined) return name
   const origin = given === undefined ? `this machine's host name gives "${text}", which` : `"${text}"`
-  throw new TunnelError("bad-name", `${origin} is not an endpoint name: ${endpointNameRule}${given === undefined ? "; give one with --name" : ""}`)
+  throw new TunnelError(
+    "bad-name",
+    `${origin} is not an endpoint name: ${endpointNameRule}${given === undefined ? "; give one with --name" : ""}`,
+  )
 }

@@ -5,7 +5,8 @@ import { showTerminal } from "../terminal/session.ts"
 import { UsageError } from "../usage-error.ts"
 
 export async function run(values: GatewayValues, { name, command }: Operands): Promise<number> {
-  if (!process.stdin.isTTY) throw new UsageError(`stdin is not a terminal: to run a command from a script use trunkline exec ${name} -i -- COMMAND`)
+  if (!process.stdin.isTTY)
+    throw new UsageError(`stdin is not a terminal: to run a command from a script use trunkline exec ${name} -i -- COMMAND`)
   const { gateway, agent } = await openAgent(values, name)
   try {
     return await showTerminal(agent, { input: true, ...(command.length === 0 ? {} : { command }) })

@@ -4,7 +4,10 @@ import { trunklineVersion } from "../version.ts"
 
 export async function run({ output }: Values<"output">): Promise<number> {
   const version = trunklineVersion()
-  const line = output === "json" ? JSON.stringify({ version, node: process.versions.node, platform: process.platform, arch: process.arch }) : `trunkline ${version}`
+  const line =
+    output === "json"
+      ? JSON.stringify({ version, node: process.versions.node, platform: process.platform, arch: process.arch })
+      : `trunkline ${version}`
   process.stdout.write(`${line}\n`)
   return 0
 }

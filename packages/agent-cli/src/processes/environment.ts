@@ -50,9 +50,9 @@ function homeDirectory(): string {
  * process cannot be given another argv[0] (`-bash`).
  */
 export function loginShell(agentEnv: NodeJS.ProcessEnv, environment: Readonly<Environment>, cwd: string): [string, ...string[]] {
-  const candidates = [agentEnv["SHELL"], passwordFileShell(), "bash"]
+  const candidates = [agentEnv.SHELL, passwordFileShell(), "bash"]
   const shell = candidates.find((candidate) => {
-    return candidate !== undefined && candidate !== "" && findExecutable(candidate, environment["PATH"], cwd).type === "found"
+    return candidate !== undefined && candidate !== "" && findExecutable(candidate, environment.PATH, cwd).type === "found"
   })
   return [shell ?? "sh", "-l"]
 }

@@ -30,7 +30,7 @@ export async function startExec(open: ExecOpen, events: ProcessEvents, options: 
   checkWorkingDirectory(cwd)
   const env = execEnvironment(options.agentEnv ?? process.env, open.env, cwd)
   const [command, ...args] = open.argv
-  const file = resolveCommand(command, env["PATH"], cwd)
+  const file = resolveCommand(command, env.PATH, cwd)
   checkArgumentLengths(open.argv, env)
   const child = (() => {
     try {

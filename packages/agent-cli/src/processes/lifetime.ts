@@ -58,7 +58,7 @@ export class Lifetime {
    * the command as a whole. The exit is then still the leader's own.
    */
   #timeUp(): void {
-    if (this.#outcome === undefined && !this.#group.ending) this.#timedOut = true
+    if (!this.#group.ending) this.#timedOut = true
     this.#group.end(this.#options.timeUpSignals, this.#options.forced)
   }
 

@@ -56,7 +56,9 @@ function load(): LoadedPty {
       helperPath: process.platform === "darwin" ? fromLibrary.resolve(`@lydell/node-pty-${platform}/spawn-helper`) : "",
     }
   } catch (cause) {
-    const message = `this agent has no terminals: @lydell/node-pty does not load on ${platform}; reinstall it with its optional packages, or use exec`
+    const message =
+      `this agent has no terminals: @lydell/node-pty does not load on ${platform}; ` +
+      "install the agent again with its optional packages, or use exec"
     throw new TunnelError("spawn-failed", message, { cause })
   }
 }

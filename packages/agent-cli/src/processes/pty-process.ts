@@ -38,7 +38,7 @@ export async function startPty(open: PtyOpen, events: ProcessEvents, options: St
   const agentEnv = options.agentEnv ?? process.env
   const env = ptyEnvironment(agentEnv, open.env, cwd)
   const [command, ...args] = open.argv ?? loginShell(agentEnv, env, cwd)
-  const file = resolveCommand(command, env["PATH"], cwd)
+  const file = resolveCommand(command, env.PATH, cwd)
   checkArgumentLengths([file, ...args], env)
   const pairs = Object.entries(env).map(([name, value]) => `${name}=${value}`)
   const { native, helperPath } = loadNativePty()

@@ -9,7 +9,7 @@ export type KeyAction =
   | { readonly type: "help" }
   | { readonly type: "suspend" }
 
-type Position = "line-start" | "after-tilde" | "in-line"
+type Position = "line-start" | "after-tilde" | "in-line" | "left"
 
 const tilde = 0x7e
 const dot = 0x2e
@@ -31,6 +31,7 @@ export class EscapeKeys {
 
   /** What to do, in order, for bytes as they were typed. Nothing after a `leave` is read. */
   read(bytes: Uint8Array): KeyAction[] {
+    if (this.#position === "left") return []
     const actions: KeyAction[] = []
     /** Where the bytes begin that are yet to be sent. */
     let from = 0
@@ -55,9 +56,8 @@ export class EscapeKeys {
           const own = ownAction(byte)
           if (own !== undefined) {
             from = index + 1
-            this.#position = "line-start"
+            this.#position = own.type === "leave" ? "left" : "line-start"
             actions.push(own)
-            if (own.type === "leave") return actions
           } else if (byte === tilde) {
             // The withheld one is dropped and this one goes on with what follows.
             this.#position = "in-line"
@@ -67,6 +67,8 @@ export class EscapeKeys {
           }
           break
         }
+        case "left":
+          return actions
       }
     }
     send(bytes.byteLength)

@@ -41,13 +41,16 @@ export class LocalTerminal {
     this.#input.setRawMode(true)
   }
 
-  /** Gives the terminal back. After an abnormal end also the modes that the remote program left on. */
+  /**
+   * Gives the terminal back. After an abnormal end also the modes that the remote program left on, and a line of its
+   * own for what follows.
+   */
   release(end: "normal" | "abnormal"): void {
     if (!this.#raw) return
     this.#raw = false
     process.off("exit", this.#giveBack)
     this.#input.setRawMode(false)
-    if (end === "abnormal" && this.#output.isTTY) this.#output.write(this.#modes.reset())
+    if (end === "abnormal" && this.#output.isTTY) this.#output.write(`${this.#modes.reset()}\r\n`)
   }
 
   /** Stops this program as Ctrl-Z would; returns when it is continued. */
@@ -59,7 +62,8 @@ export class LocalTerminal {
   }
 }
 
-const dimension = (value: number | undefined, otherwise: number): number => (value === undefined || value < 1 ? otherwise : Math.min(value, dimensionMax))
+const dimension = (value: number | undefined, otherwise: number): number =>
+  value === undefined || value < 1 ? otherwise : Math.min(value, dimensionMax)
 
 /** What the remote terminal should know of this one, as ssh passes it on. */
 export function terminalVariables(environment: NodeJS.ProcessEnv): Record<string, string> {

@@ -1,8 +1,8 @@
 /** One remote terminal shown in the local one, from the first key to the exit code. */
 import type { Agent, SpawnOptions, Terminal } from "@trunkline/client"
+import { formatDuration } from "../duration.ts"
 import { exitCodeOf, exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
 import { CommandFailure, unknownOutcome } from "../failure.ts"
-import { formatDuration } from "../duration.ts"
 import { showProgress } from "../output.ts"
 import { isReaderGone, writeAll } from "../stdio.ts"
 import { EscapeKeys, escapeKeysHelp } from "./escape-keys.ts"
@@ -18,12 +18,15 @@ export interface SessionOptions extends Pick<SpawnOptions, "cwd" | "env" | "time
 }
 
 /** How it came to an end: the remote program's own exit, or one of ours. */
-type Ending = { readonly type: "exited"; readonly exitCode: number } | { readonly type: "left"; readonly exitCode: number; readonly message?: string }
+type Ending =
+  | { readonly type: "exited"; readonly exitCode: number }
+  | { readonly type: "left"; readonly exitCode: number; readonly message?: string }
 
 /** Resolves to the exit code. Rejects when the terminal could not be opened, or when nobody knows how it ended. */
 export async function showTerminal(agent: Agent, options: SessionOptions): Promise<number> {
   const left = Promise.withResolvers<Ending>()
-  const leave = (exitCode: number, message?: string) => left.resolve({ type: "left", exitCode, ...(message === undefined ? {} : { message }) })
+  const leave = (exitCode: number, message?: string) =>
+    left.resolve({ type: "left", exitCode, ...(message === undefined ? {} : { message }) })
   const opening = new AbortController()
   const modes = new TerminalModes()
   const local = new LocalTerminal(process.stdin, process.stdout, modes)
@@ -45,7 +48,9 @@ export async function showTerminal(agent: Agent, options: SessionOptions): Promi
   let end: "normal" | "abnormal" = "abnormal"
   try {
     const progress = showProgress(`connecting to ${agent.name}…`)
-    const opened = agent.pty.create({ ...options, ...local.size, env: { ...terminalVariables(process.env), ...options.env }, signal: opening.signal }).finally(progress)
+    const opened = agent.pty
+      .create({ ...options, ...local.size, env: { ...terminalVariables(process.env), ...options.env }, signal: opening.signal })
+      .finally(progress)
     opened.catch(() => {})
     const first = await Promise.race([opened, left.promise])
     if ("type" in first) {
@@ -63,7 +68,7 @@ export async function showTerminal(agent: Agent, options: SessionOptions): Promi
       if (ending.type === "exited") end = "normal"
       else if (ending.message !== undefined) {
         local.release(end)
-        process.stderr.write(`\n${ending.message}\n`)
+        process.stderr.write(`${ending.message}\n`)
       }
       return ending.exitCode
     } finally {

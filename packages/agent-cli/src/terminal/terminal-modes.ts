@@ -34,7 +34,7 @@ const watchedModes: ReadonlyMap<number, boolean> = new Map([
 /** Plain colours, the ASCII character set, the normal keypad. */
 const plainText = "\u001b[0m\u001b(B\u001b>"
 
-const escape = 0x1b
+const escapeByte = 0x1b
 /** Characters of an unfinished sequence that are kept for the next chunk; real ones are far shorter. */
 const carriedMax = 64
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is read
@@ -49,7 +49,7 @@ export class TerminalModes {
 
   /** Output in the order the terminal gets it. */
   read(bytes: Uint8Array): void {
-    if (this.#carried === "" && bytes.indexOf(escape) === -1) return
+    if (this.#carried === "" && bytes.indexOf(escapeByte) === -1) return
     // One character a byte: sequences are ASCII, and nothing else matters here.
     const text = this.#carried + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
     for (const [, numbers, set] of text.matchAll(sequencePattern)) {

@@ -42,13 +42,10 @@ describe("the exit of exec", () => {
   })
 
   it("waits for a background process that goes on writing", async () => {
-    const run = await exec(
-      ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.05; echo $i; done & exit 0"],
-      {},
-      { times: { graceMs: 1_000, quietMs: 1_000 } },
-    )
+    const times = { graceMs: 1_000, quietMs: 500 }
+    const run = await exec(["sh", "-c", "for i in 1 2 3 4 5; do sleep 0.2; echo $i; done & exit 0"], {}, { times })
     expect(await run.ended).toEqual({ type: "code", code: 0 })
-    expect(run.stdout()).toBe("1\n2\n3\n4\n5\n6\n7\n8\n")
+    expect(run.stdout()).toBe("1\n2\n3\n4\n5\n")
   })
 })
 
@@ -136,5 +133,14 @@ describe("a hang-up of exec", () => {
     expect(await run.ended).toEqual({ type: "signal", signal: "SIGKILL" })
     expect(run.stdout()).toBe("ready\nterm\n")
     await until(() => isGroupEmpty(run.process.pid))
+  })
+
+  it("keeps the command's own exit when its time is up meanwhile", async () => {
+    const times = { graceMs: 400, quietMs: 30 }
+    const script = "trap '' HUP; trap 'exit 8' TERM; echo ready; while :; do sleep 0.01; done"
+    const run = await exec(["sh", "-c", script], { timeoutMs: 300 }, { times })
+    await until(() => run.stdout() === "ready\n")
+    run.process.hangUp()
+    expect(await run.ended).toEqual({ type: "code", code: 8 })
   })
 })

@@ -29,11 +29,13 @@ describe("output of exec", () => {
   })
 
   it("runs in the user's home unless told otherwise, with PWD to match", async () => {
-    const home = await exec(["sh", "-c", "pwd; echo $PWD"])
-    const elsewhere = await exec(["sh", "-c", "pwd; echo $PWD"], { cwd: "/usr/bin" })
-    await Promise.all([home.ended, elsewhere.ended])
-    expect(home.stdout()).toBe(`${homedir()}\n${homedir()}\n`)
-    expect(elsewhere.stdout()).toBe("/usr/bin\n/usr/bin\n")
+    const home = await exec(["printenv", "PWD"])
+    const elsewhere = await exec(["printenv", "PWD"], { cwd: "/usr/bin" })
+    const relative = await exec(["/bin/pwd"], { cwd: "." })
+    await Promise.all([home.ended, elsewhere.ended, relative.ended])
+    expect(home.stdout()).toBe(`${homedir()}\n`)
+    expect(elsewhere.stdout()).toBe("/usr/bin\n")
+    expect(relative.stdout()).toBe(`${homedir()}\n`)
   })
 
   it("stops a command that is not read, with a bounded part of its output under way", async () => {

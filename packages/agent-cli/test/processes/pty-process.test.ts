@@ -168,6 +168,18 @@ describe("a terminal", () => {
     await late
   })
 
+  it("says written for what a dead process can no longer take, read or not", async () => {
+    const terminal = await pty(["sh", "-c", "stty raw -echo; printf ready; exec sleep 1000"])
+    await until(() => terminal.stdout() === "ready")
+    terminal.process.pauseOutput()
+    let written = 0
+    for (let index = 0; index < 64; index++) terminal.process.write(Buffer.alloc(10_000), () => written++)
+    terminal.process.signal("SIGKILL")
+    await until(() => written === 64)
+    terminal.process.resumeOutput()
+    expect(await terminal.ended).toEqual({ type: "signal", signal: "SIGKILL" })
+  })
+
   it("stops a process that is not read", async () => {
     const terminal = await pty(["yes"])
     await until(() => terminal.receivedBytes() > 0)

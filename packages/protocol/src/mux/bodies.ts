@@ -14,7 +14,8 @@ export const encodeError = (error: TunnelError): Uint8Array =>
 
 /** A body of ours for ACCEPT, MESSAGE or FIN; throws TunnelError `too-large` instead of sending what the peer would not take. */
 export function encodeBody(what: string, value: unknown): Uint8Array {
-  const body = encodeJson(value)
+  // JSON has no undefined.
+  const body = encodeJson(value ?? null)
   if (body.byteLength <= limits.jsonBytesMax) return body
   throw new TunnelError("too-large", `${what} of ${body.byteLength} bytes, allowed are ${limits.jsonBytesMax}`)
 }

@@ -53,10 +53,11 @@ export type Frame =
 /** Payload bytes allowed for each type, least and most (SPEC FR3). */
 export const payloadBounds: Record<FrameType, { readonly min: number; readonly max: number }> = {
   open: { min: 2, max: limits.openBytesMax },
-  accept: { min: 2, max: limits.jsonBytesMax },
+  // Any JSON value will do: the shortest is one digit.
+  accept: { min: 1, max: limits.jsonBytesMax },
   reject: { min: 2, max: limits.jsonBytesMax },
   data: { min: 1, max: limits.dataBytesMax },
-  message: { min: 2, max: limits.jsonBytesMax },
+  message: { min: 1, max: limits.jsonBytesMax },
   credit: { min: 4, max: 4 },
   fin: { min: 0, max: limits.jsonBytesMax },
   reset: { min: 2, max: limits.jsonBytesMax },
