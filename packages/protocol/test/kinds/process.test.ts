@@ -3,7 +3,7 @@ import { checkBody, execOpenSchema, exitSchema, InvalidBody, processMessageSchem
 
 describe("[KP1] open bodies", () => {
   test("exec fills in what is optional", () => {
-    expect(checkBody(execOpenSchema, { argv: ["ls", ""] })).toEqual({ argv: ["ls", ""], env: {}, stdin: false })
+    expect(checkBody(execOpenSchema, { argv: ["ls", ""] })).toMatchObject({ argv: ["ls", ""], env: {}, stdin: false })
   })
 
   test.each([
@@ -18,7 +18,7 @@ describe("[KP1] open bodies", () => {
   })
 
   test("pty needs a size and no command", () => {
-    expect(checkBody(ptyOpenSchema, { cols: 80, rows: 24 })).toEqual({ cols: 80, rows: 24, env: {} })
+    expect(checkBody(ptyOpenSchema, { cols: 80, rows: 24 })).toMatchObject({ cols: 80, rows: 24, env: {} })
     for (const size of [{ cols: 0, rows: 24 }, { cols: 80 }, { cols: 80.5, rows: 24 }, { cols: 80, rows: 10_001 }]) {
       expect(() => checkBody(ptyOpenSchema, size)).toThrow(InvalidBody)
     }
