@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { onTestFailed, onTestFinished } from "vitest"
+import { onTestFinished } from "vitest"
 import { bin, type World } from "./world.ts"
 
 const run = promisify(execFile)
@@ -39,8 +39,10 @@ export class Screen {
     await writeFile(file, `${prelude}${script}\nexec cat\n`)
     const screen = new Screen(`trunkline-${id}`, environment)
     await screen.#tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "history-limit", String(historyLines), ";", "new-session", "-d", "-x", String(size.cols), "-y", String(size.rows), `exec sh ${file}`)
-    onTestFailed(async () => console.error(`the screen:\n${await screen.#tmux("capture-pane", "-p").catch(String)}`))
-    onTestFinished(async () => void (await screen.#tmux("kill-server")))
+    onTestFinished(async ({ task }) => {
+      if (task.result?.state === "fail") console.error(`the screen:\n${await screen.text()}`)
+      await screen.#tmux("kill-server")
+    })
     return screen
   }
 

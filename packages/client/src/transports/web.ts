@@ -4,7 +4,7 @@
  */
 import { TunnelError } from "@trunkline/protocol"
 import { type Dial, linkUrl, type Socket, subprotocol } from "../dial.ts"
-import { callGateway, unreachable } from "../gateway-api.ts"
+import { callGateway, type GatewayApi, unreachable } from "../gateway-api.ts"
 
 /** Milliseconds between looks at a full socket: the standard has no event for it. */
 const drainPollMs = 5
@@ -77,8 +77,17 @@ export const dialWeb =
         signal.removeEventListener("abort", abort)
         if (silent) return
         if (open) events.closed(code, reason)
-        // A browser does not say why a handshake failed; the ticket call has ruled out most reasons.
-        else reject(new TunnelError("agent-offline", `the agent "${agent}" cannot be reached right now`))
+        else resolve(refused({ url: gateway, token, fetch: fetcher }, agent, signal))
       })
     })
   }
+
+/** A browser does not say why a handshake failed. The ticket call has ruled out most reasons; the agent's own record tells the rest. */
+async function refused(api: GatewayApi, agent: string, signal: AbortSignal): Promise<never> {
+  try {
+    await callGateway(api, `v1/endpoints/${encodeURIComponent(agent)}`, { signal })
+  } catch (error) {
+    if (error instanceof TunnelError && (error.code === "agent-unknown" || error.code === "gateway-unreachable")) throw error
+  }
+  throw new TunnelError("agent-offline", `the agent "${agent}" cannot be reached right now`)
+}

@@ -79,6 +79,8 @@ export class Link {
   #windowBytes: number
   #peerWindowBytes: number = limits.linkWindowBytes
   #budgetBytes: number = limits.linkWindowBytesMax
+  /** This is the agent's end: it answers greetings and makes none. */
+  #welcomes = false
   #flushing = false
   #ackNow = false
   #cancelAck: (() => void) | undefined
@@ -127,6 +129,7 @@ export class Link {
 
   /** The agent's side of either: answers a hello that was found in order and sends again what the client lacks. */
   welcome(transport: Transport, peer: { readonly received: ByteOffset; readonly window: number }, welcome: LinkControl): TransportEvents {
+    this.#welcomes = true
     const events = this.#attach({ phase: "open", transport }, welcome)
     this.#guard(() => {
       this.#peerWindowBytes = peer.window
@@ -259,7 +262,10 @@ export class Link {
       case "end":
         return this.#finish(peerError(control, "unknown"))
       case "hello":
-        throw new ProtocolViolation("LC2", "a second hello")
+        // A client that hears twice in a row that its agent is back greets twice, and both may reach the same connection.
+        // Nothing was received in between, so the first answer holds for both.
+        if (this.#welcomes) return
+        throw new ProtocolViolation("LC2", "a hello to the end that greets")
       default:
         return assertNever(control)
     }

@@ -228,6 +228,19 @@ describe("transports", () => {
     expect(link.phase).toBe("open")
   })
 
+  test("[LC2] an agent's end ignores a further hello on the same transport", () => {
+    const clock = new VirtualClock()
+    const user = new QueueUser()
+    const link = new Link({ clock }, user)
+    const peer = new ScriptedPeer()
+    peer.attach(link.welcome(peer.transport, { received: hello(2).received, window: 1_048_576 }, welcome({ resumed: true })))
+    peer.sayControl(hello(3))
+    peer.sayFrames([data(5)])
+    expect(user.received).toHaveLength(1)
+    expect(peer.controls).toHaveLength(1)
+    expect(link.phase).toBe("open")
+  })
+
   test("[LK8] events of a transport that was replaced are ignored", () => {
     const { clock, user, link, peer: old, resume, detached } = openLink()
     const peer = resume(2)
