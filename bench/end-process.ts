@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 /** Tasks take one plain value and resolve with one. */
 export type EndTasks = Readonly<Record<string, (argument: never) => Promise<unknown>>>
 
-export interface End<Tasks extends EndTasks> {
+interface End<Tasks extends EndTasks> {
   readonly pid: number
   /** Rejects with the task's error, when the end has gone, or after 120 s without an answer. */
   call<Name extends keyof Tasks & string>(name: Name, argument: Parameters<Tasks[Name]>[0]): Promise<TaskResult<Tasks[Name]>>

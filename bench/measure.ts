@@ -16,14 +16,14 @@ export interface MeasuredRelay {
 }
 
 /** Median over the runs of the p50 and the p99, in microseconds. */
-export const measureRoundTrip = (relay: MeasuredRelay, runs = 5): Promise<{ p50Us: number; p99Us: number }> =>
+export const measureRoundTrip = (relay: Pick<MeasuredRelay, "roundTrips">, runs = 5): Promise<{ p50Us: number; p99Us: number }> =>
   medianOver(runs, async () => {
     const samples = await relay.roundTrips(2_000, 500)
     return { p50Us: percentile(samples, 0.5), p99Us: percentile(samples, 0.99) }
   })
 
 /** Median over the runs, in MB/s. */
-export const measureThroughput = (relay: MeasuredRelay, runs = 5): Promise<{ megabytesPerSecond: number }> =>
+export const measureThroughput = (relay: Pick<MeasuredRelay, "throughput">, runs = 5): Promise<{ megabytesPerSecond: number }> =>
   medianOver(runs, async () => ({ megabytesPerSecond: await relay.throughput(256 * 2 ** 20, 32 * 2 ** 20) }))
 
 export interface IdleCost {
@@ -41,7 +41,7 @@ const idleWarmup = 20
  * What each of 200 idle agents adds to workerd, right after its hello and once its object has been evicted.
  * Once per relay, because memory does not come back: for a median start a fresh relay for each run.
  */
-export const measureIdle = async (relay: MeasuredRelay, agents = 200): Promise<{ awake: IdleCost; hibernated: IdleCost }> => {
+export const measureIdle = async (relay: Pick<MeasuredRelay, "workerdPid" | "connectIdle">, agents = 200): Promise<{ awake: IdleCost; hibernated: IdleCost }> => {
   await relay.connectIdle(idleWarmup)
   // The first ones hibernate before the first reading, or what they give back later would count as a saving of the others.
   await delay(hibernatedMs)
@@ -60,7 +60,7 @@ const each = (before: IdleCost, after: IdleCost, agents: number): IdleCost => ({
 })
 
 /** Memory and open descriptors of a process, from /proc (Linux only). */
-export const readProcess = (pid: number): IdleCost => {
+const readProcess = (pid: number): IdleCost => {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")
   const kibibytes = (field: string): number => {
     const value = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(rollup)?.[1]

@@ -38,10 +38,10 @@ export interface Comparison {
 }
 
 /** `ours / floor`; NaN without a floor. */
-export const ratio = ({ ours, floor }: Comparison): number => (floor === undefined ? Number.NaN : ours / floor)
+const ratio = ({ ours, floor }: Comparison): number => (floor === undefined ? Number.NaN : ours / floor)
 
 /** Whether the bound holds; undefined where there is none. */
-export const holds = (comparison: Comparison): boolean | undefined => {
+const holds = (comparison: Comparison): boolean | undefined => {
   const { atMost, atLeast } = comparison
   if (atMost !== undefined) return ratio(comparison) <= atMost
   if (atLeast !== undefined) return ratio(comparison) >= atLeast

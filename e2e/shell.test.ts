@@ -16,13 +16,28 @@ const left = (code: number) => `[exit code ${code}, modes restored]`
 const open = (args: string, size?: ScreenSize): Promise<Screen> =>
   Screen.open(
     world,
-    `before=$(stty -g)
+    `trap : INT
+before=$(stty -g)
 trunkline ${args}
 code=$?
 [ "$before" = "$(stty -g)" ] && modes=restored || modes=changed
 echo "[exit code $code, modes $modes]"`,
     size,
   )
+
+/** The same under job control: stopped, it waits for Enter and continues. */
+const suspendable = (args: string): string => `set -m
+trap : INT
+before=$(stty -g)
+check() { [ "$before" = "$(stty -g)" ] && modes=restored || modes=changed; }
+trunkline ${args}
+check
+echo "[stopped, modes $modes]"
+read go
+fg
+code=$?
+check
+echo "[exit code $code, modes $modes]"`
 
 async function shell(name = "box", size?: ScreenSize): Promise<Screen> {
   const screen = await open(`shell ${name}`, size)
@@ -32,6 +47,12 @@ async function shell(name = "box", size?: ScreenSize): Promise<Screen> {
 const promptAtEnd = (screen: string): boolean => /remote:\d+>\s*$/.test(screen)
 
 const cliPid = async (screen: Screen): Promise<number> => Number(await readFile(screen.pidFile, "utf8"))
+
+/** A process that has ended may stay listed until somebody reaps it. */
+const runs = async (pid: number): Promise<boolean> => {
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "")
+  return stat !== "" && !/\) [ZX] /.test(stat)
+}
 
 beforeAll(async () => {
   world = await World.start()
@@ -124,6 +145,39 @@ describe("keys and output", () => {
     }
   })
 
+  test("exec -t without -i: a second Ctrl-C leaves, and what the program did to the terminal is undone", async () => {
+    const screen = await open("exec -t box -- sh -c \"trap 'printf caught' INT; printf '\\033[?1049h\\033[?1000hrunning'; while :; do sleep 0.05; done\"")
+    await screen.until("running")
+    await screen.press("C-c")
+    await screen.until("caught")
+    await screen.press("C-c")
+    await screen.until(left(130))
+    expect(await screen.state("#{alternate_on}#{mouse_any_flag}")).toBe("00")
+  })
+
+  test("exec -t without -i: after Ctrl-Z and fg the keys are still the terminal's own", async () => {
+    const screen = await Screen.open(world, suspendable(`exec -t box -- sh -c "trap 'echo drawn again' WINCH; echo running; while :; do sleep 0.05; done"`))
+    await screen.until("running")
+    await screen.press("C-z")
+    await screen.until("[stopped, modes restored]")
+    await screen.press("Enter")
+    await screen.until(/^drawn again$/m)
+    await screen.press("C-c")
+    await screen.until(left(130))
+  })
+
+  test("a window that is resized while the terminal is being opened has the right size", async () => {
+    const agent = await world.agent("slow", [], bash)
+    agent.child.kill("SIGSTOP")
+    const screen = await open("shell slow")
+    await screen.until("connecting to slow")
+    await screen.resize({ cols: 66, rows: 22 })
+    agent.child.kill("SIGCONT")
+    await screen.until(promptAtEnd)
+    await screen.enter("stty size")
+    await screen.until(/^22 66$/m)
+  })
+
   test("without a terminal on stdin it says what to use instead and ends with 2", async () => {
     const refused = await world.run(["shell", "box"])
     expect(refused.code).toBe(2)
@@ -136,11 +190,11 @@ describe("escape keys", () => {
   test("~. leaves with 255, hangs the remote shell up and gives the terminal back", async () => {
     const screen = await shell()
     await screen.enter("echo pid=$$")
-    const pid = /^pid=(\d+)$/m.exec(await screen.until(/^pid=\d+$/m))?.[1] ?? ""
+    const pid = Number(/^pid=(\d+)$/m.exec(await screen.until(/^pid=\d+$/m))?.[1])
     await screen.type("~.")
     await screen.until(left(255))
     expect(await screen.text()).toContain("left; the remote terminal is hung up")
-    await world.until(async () => (await world.run(["exec", "box", "--", "kill", "-0", pid])).code !== 0)
+    await world.until(async () => !(await runs(pid)))
   })
 
   test("~? shows the keys, ~~ types one tilde, and a tilde within a line is nothing special", async () => {
@@ -156,20 +210,26 @@ describe("escape keys", () => {
   })
 
   test("~^Z stops trunkline with the terminal given back; continued, the remote program draws again", async () => {
-    const screen = await open("exec -it box -- vim -u NONE")
+    const screen = await Screen.open(world, suspendable("exec -it box -- vim -u NONE"))
     await screen.until(/VIM - Vi IMproved/)
-    expect(await screen.state("#{alternate_on}")).toBe("1")
     await screen.press("Enter")
     await screen.type("~")
     await screen.press("C-z")
-    await world.until(async () => (await screen.state("#{alternate_on}")) === "0")
-    const pid = await cliPid(screen)
-    await world.until(async () => / \(.*\) T /.test(await readFile(`/proc/${pid}/stat`, "latin1")))
-    process.kill(pid, "SIGCONT")
-    await world.until(async () => (await screen.state("#{alternate_on}")) === "1")
+    await screen.until("[stopped, modes restored]")
+    expect(await screen.state("#{alternate_on}")).toBe("0")
+    await screen.press("Enter")
     await screen.until((text) => (text.match(/^~$/gm)?.length ?? 0) > 10)
+    expect(await screen.state("#{alternate_on}")).toBe("1")
     await screen.enter(":q!")
     await screen.until(left(0))
+  })
+
+  test("~^Z changes nothing where nobody could continue trunkline", async () => {
+    const screen = await shell()
+    await screen.type("~")
+    await screen.press("C-z")
+    await screen.enter("echo still-$((1 + 1))")
+    await screen.until("still-2")
   })
 })
 
@@ -194,6 +254,15 @@ describe("the terminal is given back", () => {
     await world.agent("mortal", [], bash)
     await screen.until(left(255))
     expect(await screen.text()).toMatch(/connection lost: the agent does not know this link/)
+  })
+
+  test("when its window is closed, trunkline ends and the remote shell is hung up", async () => {
+    const screen = await shell()
+    await screen.enter("echo pid=$$")
+    const remote = Number(/^pid=(\d+)$/m.exec(await screen.until(/^pid=\d+$/m))?.[1])
+    const local = await cliPid(screen)
+    await screen.closeWindow()
+    await world.until(async () => !(await runs(local)) && !(await runs(remote)))
   })
 
   test("with ~. while the agent is away", async () => {

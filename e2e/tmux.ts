@@ -20,6 +20,7 @@ const historyLines = 5_000
 export class Screen {
   readonly #socket: string
   readonly #environment: NodeJS.ProcessEnv
+  #closed = false
 
   private constructor(socket: string, environment: NodeJS.ProcessEnv) {
     this.#socket = socket
@@ -40,8 +41,9 @@ export class Screen {
     const screen = new Screen(`trunkline-${id}`, environment)
     await screen.#tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "history-limit", String(historyLines), ";", "new-session", "-d", "-x", String(size.cols), "-y", String(size.rows), `exec sh ${file}`)
     onTestFinished(async ({ task }) => {
+      if (screen.#closed) return
       if (task.result?.state === "fail") console.error(`the screen:\n${await screen.text()}`)
-      await screen.#tmux("kill-server")
+      await screen.closeWindow()
     })
     return screen
   }
@@ -73,6 +75,11 @@ export class Screen {
 
   async resize({ cols, rows }: ScreenSize): Promise<void> {
     await this.#tmux("resize-window", "-x", String(cols), "-y", String(rows))
+  }
+
+  async closeWindow(): Promise<void> {
+    await this.#tmux("kill-server")
+    this.#closed = true
   }
 
   /** Everything the window shows from now on goes into the file as well, byte for byte. */

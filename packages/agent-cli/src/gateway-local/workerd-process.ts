@@ -103,7 +103,7 @@ export const launchWorkerd = (options: WorkerdOptions): WorkerdProcess => {
 }
 
 /** "exit code 1" or "signal SIGKILL". */
-export const describeExit = (exit: Pick<WorkerdExit, "code" | "signal">): string =>
+const describeExit = (exit: Pick<WorkerdExit, "code" | "signal">): string =>
   exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`
 
 /** The port in the first event that workerd writes when it listens. */

@@ -18,7 +18,8 @@ export class LocalTerminal {
   readonly #input: ReadStream
   readonly #output: WriteStream
   readonly #modes: TerminalModes
-  #raw = false
+  /** Whether a remote program has it, and with its keys or without. */
+  #taken: "no" | "output" | "output-and-keys" = "no"
   readonly #giveBack = () => this.release("abnormal")
 
   constructor(input: ReadStream, output: WriteStream, modes: TerminalModes) {
@@ -32,13 +33,13 @@ export class LocalTerminal {
     return { cols: dimension(this.#output.columns, defaultSize.cols), rows: dimension(this.#output.rows, defaultSize.rows) }
   }
 
-  /** Every key as a byte, nothing echoed. */
-  takeOver(): void {
-    if (this.#raw) return
-    this.#raw = true
+  /** From here on a remote program may change it. With `keys`: every key as a byte, nothing echoed. */
+  takeOver(keys: boolean): void {
+    if (this.#taken !== "no") return
+    this.#taken = keys ? "output-and-keys" : "output"
     // Runs on every end but SIGKILL: process.exit and an uncaught exception come through here too.
     process.once("exit", this.#giveBack)
-    this.#input.setRawMode(true)
+    if (keys) this.#input.setRawMode(true)
   }
 
   /**
@@ -46,20 +47,33 @@ export class LocalTerminal {
    * own for what follows.
    */
   release(end: "normal" | "abnormal"): void {
-    if (!this.#raw) return
-    this.#raw = false
+    if (this.#taken === "no") return
+    if (this.#taken === "output-and-keys") this.#input.setRawMode(false)
+    this.#taken = "no"
     process.off("exit", this.#giveBack)
-    this.#input.setRawMode(false)
     if (end === "abnormal" && this.#output.isTTY) this.#output.write(`${this.#modes.reset()}\r\n`)
   }
 
   /** Stops this program as Ctrl-Z would; returns when it is continued. */
   suspend(): void {
+    const taken = this.#taken
     this.release("abnormal")
-    process.kill(process.pid, "SIGSTOP")
-    this.takeOver()
+    stopProcessGroup()
+    if (taken === "no") return
+    this.takeOver(taken === "output-and-keys")
     if (this.#output.isTTY) this.#output.write(this.#modes.restore())
   }
+}
+
+/**
+ * With whoever started us and waits (`npx`, a script), so that the user's shell takes over. The kernel drops the signal
+ * where no such shell is there to continue us; SIGSTOP would stop us for good.
+ */
+function stopProcessGroup(): void {
+  const listeners = process.listeners("SIGTSTP")
+  process.removeAllListeners("SIGTSTP")
+  process.kill(0, "SIGTSTP")
+  for (const listener of listeners) process.on("SIGTSTP", listener)
 }
 
 const dimension = (value: number | undefined, otherwise: number): number =>

@@ -48,8 +48,9 @@ export async function showTerminal(agent: Agent, options: SessionOptions): Promi
   let end: "normal" | "abnormal" = "abnormal"
   try {
     const progress = showProgress(`connecting to ${agent.name}…`)
+    const openedSize = local.size
     const opened = agent.pty
-      .create({ ...options, ...local.size, env: { ...terminalVariables(process.env), ...options.env }, signal: opening.signal })
+      .create({ ...options, ...openedSize, env: { ...terminalVariables(process.env), ...options.env }, signal: opening.signal })
       .finally(progress)
     opened.catch(() => {})
     const first = await Promise.race([opened, left.promise])
@@ -59,8 +60,11 @@ export async function showTerminal(agent: Agent, options: SessionOptions): Promi
     }
     terminal = first
     const stopInput = options.input ? readKeys(local, first, leave) : () => {}
+    local.takeOver(options.input)
     const resize = () => first.resize(local.size.cols, local.size.rows)
     process.stdout.on("resize", resize)
+    // The window may have changed while the terminal was being opened.
+    if (local.size.cols !== openedSize.cols || local.size.rows !== openedSize.rows) resize()
     try {
       const shown = show(first, modes)
       shown.catch(() => {})
@@ -98,7 +102,7 @@ async function show(terminal: Terminal, modes: TerminalModes): Promise<Ending> {
   return { type: "exited", exitCode: exitCodeOf(exit) }
 }
 
-/** Raw mode, and every key either ours or the remote terminal's. The result stops reading. */
+/** Every key is either ours or the remote terminal's. The result stops reading. */
 function readKeys(local: LocalTerminal, terminal: Terminal, leave: (exitCode: number, message?: string) => void): () => void {
   const { stdin } = process
   const keys = new EscapeKeys()
@@ -113,6 +117,7 @@ function readKeys(local: LocalTerminal, terminal: Terminal, leave: (exitCode: nu
           queue.push(action.bytes)
           break
         case "leave":
+          // What ssh answers too: how the remote shell ends, nobody will know.
           leave(exitCodes.link, "left; the remote terminal is hung up")
           break
         case "help":
@@ -127,7 +132,6 @@ function readKeys(local: LocalTerminal, terminal: Terminal, leave: (exitCode: nu
   // The local terminal is gone, and with it whoever looked at it.
   const gone = () => leave(exitCodeOfSignal("SIGHUP"))
   stdin.on("data", read).on("end", gone).on("error", gone)
-  local.takeOver()
   return () => {
     stdin.off("data", read).off("end", gone).pause()
     stdin.unref()

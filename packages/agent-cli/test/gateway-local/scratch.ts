@@ -9,7 +9,7 @@ import { onTestFinished } from "vitest"
 import { WebSocket } from "ws"
 import { type GatewayOptions, type RunningGateway, startGateway } from "../../src/gateway-local/gateway-process.ts"
 
-export const stubBundle = fileURLToPath(new URL("stub-gateway.js", import.meta.url))
+const stubBundle = fileURLToPath(new URL("stub-gateway.js", import.meta.url))
 
 /** An empty directory that is removed after the test. */
 export const scratchDirectory = (): string => {

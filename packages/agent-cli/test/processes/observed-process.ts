@@ -7,7 +7,7 @@ import type { AgentProcess, ProcessEvents, ProcessTimes, StartOptions } from "..
 import { startPty } from "../../src/processes/pty-process.ts"
 
 /** Graces that let a test see every step without waiting for it. */
-export const shortTimes: ProcessTimes = { graceMs: 150, quietMs: 30 }
+const shortTimes: ProcessTimes = { graceMs: 150, quietMs: 30 }
 
 export interface Observed {
   readonly process: AgentProcess

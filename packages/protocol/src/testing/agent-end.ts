@@ -1,5 +1,5 @@
 /** The agent's end of any number of links for tests: keeps them by id and answers each hello (SPEC LC). */
-import { TunnelError } from "../errors.ts"
+import type { TunnelError } from "../errors.ts"
 import { encodeLinkControl, type LinkControl, type LinkHello, parseLinkControl } from "../link/link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader } from "../link/link-header.ts"
 import { Mux, type MuxOptions } from "../mux/mux.ts"

@@ -1,6 +1,6 @@
 export { AgentEnd, type AgentEndOptions, type AgentLink } from "./agent-end.ts"
 export { ClientEnd, type ClientEndOptions } from "./client-end.ts"
-export { ScriptedPeer, type Heard } from "./scripted-peer.ts"
+export { type Heard, ScriptedPeer } from "./scripted-peer.ts"
 export { SeededRandom } from "./seeded-random.ts"
 export { type LineOptions, SimulatedLine } from "./simulated-line.ts"
 export { type ConformanceTest, type OpenTransports, registerTransportConformance, type TransportPair } from "./transport-conformance.ts"

@@ -12,7 +12,13 @@ import { byteOffset, slot } from "../wire/ids.ts"
 
 export type Heard =
   | { readonly type: "control"; readonly control: LinkControl }
-  | { readonly type: "frames"; readonly offset: number; readonly ack: number; readonly bodyBytes: number; readonly frames: readonly Frame[] }
+  | {
+      readonly type: "frames"
+      readonly offset: number
+      readonly ack: number
+      readonly bodyBytes: number
+      readonly frames: readonly Frame[]
+    }
 
 export class ScriptedPeer {
   /** What the tested end is given as its transport. */

@@ -28,7 +28,10 @@ export class SimulatedLine {
 
   constructor(options: LineOptions) {
     this.#options = options
-    this.#ends = { left: new End(options, "left", (code, reason) => this.#close("left", code, reason)), right: new End(options, "right", (code, reason) => this.#close("right", code, reason)) }
+    this.#ends = {
+      left: new End(options, "left", (code, reason) => this.#close("left", code, reason)),
+      right: new End(options, "right", (code, reason) => this.#close("right", code, reason)),
+    }
     this.#ends.left.peer = this.#ends.right
     this.#ends.right.peer = this.#ends.left
     this.left = this.#ends.left
@@ -54,7 +57,10 @@ export class SimulatedLine {
   cut(leftMs: number, rightMs: number): void {
     if (this.#cut) return
     this.#cut = true
-    for (const [side, afterMs] of [["left", leftMs], ["right", rightMs]] as const) {
+    for (const [side, afterMs] of [
+      ["left", leftMs],
+      ["right", rightMs],
+    ] as const) {
       const end = this.#ends[side]
       end.lost = true
       this.#options.clock.schedule(afterMs, () => end.close(1006, ""))

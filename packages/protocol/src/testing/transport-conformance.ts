@@ -55,7 +55,8 @@ function assert(condition: boolean, expectation: string): void {
 const sameBytes = (one: Uint8Array | undefined, other: Uint8Array): boolean =>
   one !== undefined && one.byteLength === other.byteLength && one.every((byte, index) => byte === other[index])
 
-const pattern = (length: number, salt: number): Uint8Array => Uint8Array.from({ length }, (_, index) => (index * 31 + (index >>> 8) + salt) & 0xff)
+const pattern = (length: number, salt: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, index) => (index * 31 + (index >>> 8) + salt) & 0xff)
 
 export function registerTransportConformance(test: ConformanceTest, open: OpenTransports): void {
   const withPair = (title: string, body: (pair: TransportPair, left: Ear, right: Ear) => Promise<void>) =>
@@ -108,7 +109,10 @@ export function registerTransportConformance(test: ConformanceTest, open: OpenTr
     await rightEar.until(() => rightEar.closes.length > 0)
     assert(rightEar.messages.length === 1, "the message before the close")
     const [close] = rightEar.closes
-    assert(close?.code === 4009 && close.reason === "replaced" && rightEar.closes.length === 1, `close 4009 "replaced", got ${JSON.stringify(rightEar.closes)}`)
+    assert(
+      close?.code === 4009 && close.reason === "replaced" && rightEar.closes.length === 1,
+      `close 4009 "replaced", got ${JSON.stringify(rightEar.closes)}`,
+    )
   })
 
   withPair("[TP5] close twice and send after close do nothing", async ({ left }, _, rightEar) => {

@@ -17,7 +17,11 @@ const lies: readonly [string, string | undefined, Lie][] = [
   ["LH1", "a message shorter than a header", (peer) => peer.sayBytes(new Uint8Array(15))],
   ["LH1", "an empty message", (peer) => peer.sayBytes(new Uint8Array(0))],
   ["LM2", "a message above 1 MiB", (peer) => peer.sayBytes(new Uint8Array(limits.messageBytesMax + 1))],
-  ["LC1", "a control message above 16 KiB", (peer) => peer.sayControl({ type: "end", code: "x", message: "x".repeat(limits.controlBytesMax) })],
+  [
+    "LC1",
+    "a control message above 16 KiB",
+    (peer) => peer.sayControl({ type: "end", code: "x", message: "x".repeat(limits.controlBytesMax) }),
+  ],
   ["LC2", "a second welcome", (peer) => peer.sayControl(welcome())],
   ["LC2", "a hello to the client", (peer) => peer.sayControl(hello())],
   ["LC2", "a refusal after the welcome", (peer) => peer.sayControl({ type: "refused", code: "denied", message: "" })],

@@ -72,6 +72,7 @@ describe("window", () => {
   test("[LK4] a window is filled to the byte and not beyond", () => {
     expect(sentUnacknowledged(100_000, 1_000)).toBe(100_000)
     expect(sentUnacknowledged(100_000, 999)).toBe(99_900)
+    expect(sentUnacknowledged(99_999, 1_000)).toBe(99_000)
   })
 
   test("[LK4] the sender's own budget bounds too, and is never below 32 KiB", () => {
@@ -199,7 +200,9 @@ describe("transports", () => {
     expect(peer.heard).toEqual([{ type: "control", control: hello(2, 14) }])
     peer.sayControl(welcome({ received: 40_009, resumed: true }))
     clock.settle()
-    const again = peer.heard.slice(1).map((heard) => heard.type === "frames" && { offset: heard.offset, ack: heard.ack, bytes: heard.bodyBytes })
+    const again = peer.heard
+      .slice(1)
+      .map((heard) => heard.type === "frames" && { offset: heard.offset, ack: heard.ack, bytes: heard.bodyBytes })
     expect(again).toEqual([
       { offset: 40_009, ack: 14, bytes: 40_009 },
       { offset: 80_018, ack: 14, bytes: 40_009 },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { Pacing } from "../../src/link/pacing.ts"
 import { byteOffset } from "../../src/index.ts"
+import { Pacing } from "../../src/link/pacing.ts"
 
 const floorBytes = 65_536
 const sent = (sentAtMs: number, ackedAtSend: number) => ({

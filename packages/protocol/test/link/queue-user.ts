@@ -55,7 +55,12 @@ export const welcome = (fields: { received?: number; window?: number; resumed?: 
 })
 
 /** DATA of one stream with a payload of `bytes`: `bytes` + 9 on the wire. */
-export const data = (bytes: number, value = 0): Frame => ({ type: "data", stream: streamId(1), tag: 0, bytes: new Uint8Array(bytes).fill(value) })
+export const data = (bytes: number, value = 0): Frame => ({
+  type: "data",
+  stream: streamId(1),
+  tag: 0,
+  bytes: new Uint8Array(bytes).fill(value),
+})
 
 export interface Bench {
   readonly clock: VirtualClock

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { SendLog } from "../../src/link/send-log.ts"
 import { byteOffset } from "../../src/index.ts"
+import { SendLog } from "../../src/link/send-log.ts"
 
 const message = (value: number) => Uint8Array.of(value)
 const logged = (...sizes: number[]) => {
@@ -12,7 +12,11 @@ const logged = (...sizes: number[]) => {
 describe("send log", () => {
   test("[LK1] each message starts where the one before it ended", () => {
     const log = logged(10, 20, 5)
-    expect(log.unacknowledged().map(({ start, end }) => [start, end])).toEqual([[0, 10], [10, 30], [30, 35]])
+    expect(log.unacknowledged().map(({ start, end }) => [start, end])).toEqual([
+      [0, 10],
+      [10, 30],
+      [30, 35],
+    ])
     expect(log.end).toBe(35)
     expect(log.inFlightBytes).toBe(35)
   })

@@ -1,5 +1,15 @@
 /** A mux whose peer is a script, and an owner of streams that writes down what it is told. */
-import { encodeJson, type Frame, type LinkHello, Mux, type MuxOptions, type MuxStream, type StreamEvents, streamId, type TunnelError } from "../../src/index.ts"
+import {
+  encodeJson,
+  type Frame,
+  type LinkHello,
+  Mux,
+  type MuxOptions,
+  type MuxStream,
+  type StreamEvents,
+  streamId,
+  type TunnelError,
+} from "../../src/index.ts"
 import { ScriptedPeer, VirtualClock } from "../../src/testing/index.ts"
 import { hello, welcome } from "../link/queue-user.ts"
 
@@ -97,14 +107,30 @@ export const agentMux = (options: Partial<MuxOptions> = {}, window = 1_048_576):
   })
 
 export const frames = {
-  open: (id: number, kind = "exec", body: unknown = {}): Frame => ({ type: "open", stream: streamId(id), body: encodeJson({ kind, body }) }),
+  open: (id: number, kind = "exec", body: unknown = {}): Frame => ({
+    type: "open",
+    stream: streamId(id),
+    body: encodeJson({ kind, body }),
+  }),
   accept: (id: number, body: unknown = {}): Frame => ({ type: "accept", stream: streamId(id), body: encodeJson(body) }),
-  reject: (id: number, code = "denied", message = "no"): Frame => ({ type: "reject", stream: streamId(id), body: encodeJson({ code, message }) }),
+  reject: (id: number, code = "denied", message = "no"): Frame => ({
+    type: "reject",
+    stream: streamId(id),
+    body: encodeJson({ code, message }),
+  }),
   data: (id: number, bytes: number, tag = 0): Frame => ({ type: "data", stream: streamId(id), tag, bytes: new Uint8Array(bytes) }),
   message: (id: number, body: unknown = {}): Frame => ({ type: "message", stream: streamId(id), body: encodeJson(body) }),
   credit: (id: number, bytes: number): Frame => ({ type: "credit", stream: streamId(id), bytes }),
-  fin: (id: number, trailer?: unknown): Frame => ({ type: "fin", stream: streamId(id), trailer: trailer === undefined ? new Uint8Array(0) : encodeJson(trailer) }),
-  reset: (id: number, code = "aborted", message = "stop"): Frame => ({ type: "reset", stream: streamId(id), body: encodeJson({ code, message }) }),
+  fin: (id: number, trailer?: unknown): Frame => ({
+    type: "fin",
+    stream: streamId(id),
+    trailer: trailer === undefined ? new Uint8Array(0) : encodeJson(trailer),
+  }),
+  reset: (id: number, code = "aborted", message = "stop"): Frame => ({
+    type: "reset",
+    stream: streamId(id),
+    body: encodeJson({ code, message }),
+  }),
   ping: (value: number): Frame => ({ type: "ping", token: new Uint8Array(8).fill(value) }),
 }
 

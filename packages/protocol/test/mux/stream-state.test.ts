@@ -17,7 +17,12 @@ type StateName = keyof typeof states
 const table: Record<StateName, Partial<Record<StreamEvent, StateName>>> = {
   "opening, sent open": { acceptReceived: "open, both open", rejectReceived: "closed", finSent: "opening, sent finished", reset: "closed" },
   "opening, sent finished": { acceptReceived: "open, sent finished", rejectReceived: "closed", reset: "closed" },
-  "offered, received open": { acceptSent: "open, both open", rejectSent: "closed", finReceived: "offered, received finished", reset: "closed" },
+  "offered, received open": {
+    acceptSent: "open, both open",
+    rejectSent: "closed",
+    finReceived: "offered, received finished",
+    reset: "closed",
+  },
   "offered, received finished": { acceptSent: "open, received finished", rejectSent: "closed", reset: "closed" },
   "open, both open": { finSent: "open, sent finished", finReceived: "open, received finished", reset: "closed" },
   "open, sent finished": { finReceived: "closed", reset: "closed" },
@@ -29,9 +34,12 @@ const events: readonly StreamEvent[] = ["acceptSent", "acceptReceived", "rejectS
 const names = Object.keys(states) as StateName[]
 
 describe("[ST1] stream state", () => {
-  test.each(names.flatMap((state) => events.map((event) => [state, event, table[state][event] ?? "a breach"] as const)))("%s + %s -> %s", (state, event, next) => {
-    expect(transition(states[state], event)).toEqual(next === "a breach" ? undefined : states[next as StateName])
-  })
+  test.each(names.flatMap((state) => events.map((event) => [state, event, table[state][event] ?? "a breach"] as const)))(
+    "%s + %s -> %s",
+    (state, event, next) => {
+      expect(transition(states[state], event)).toEqual(next === "a breach" ? undefined : states[next as StateName])
+    },
+  )
 
   test("a half that is open may send or receive, and no other", () => {
     expect(names.filter((name) => maySend(states[name]))).toEqual(["opening, sent open", "open, both open", "open, received finished"])

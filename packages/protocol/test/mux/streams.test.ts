@@ -28,7 +28,13 @@ describe("opening", () => {
 
   test("[ST6] what came before the answer is told in order once the stream is accepted", () => {
     const { peer, offers, sent } = agentMux()
-    peer.sayFrames([frames.open(1, "exec", { argv: ["cat"] }), frames.data(1, 5), frames.message(1, { a: 1 }), frames.data(1, 7, 2), frames.fin(1)])
+    peer.sayFrames([
+      frames.open(1, "exec", { argv: ["cat"] }),
+      frames.data(1, 5),
+      frames.message(1, { a: 1 }),
+      frames.data(1, 7, 2),
+      frames.fin(1),
+    ])
     expect(offers[0]?.body).toEqual({ argv: ["cat"] })
     const diary = new Diary()
     expect(offers[0]?.stream.accept({ pid: 7 }, diary)).toBe(true)
@@ -140,7 +146,9 @@ describe("opening", () => {
 
   test("[LM4] a request above 256 KiB is refused here and never sent", () => {
     const { mux, sent } = clientMux()
-    expect(() => mux.open("exec", "x".repeat(limits.openBytesMax), new Diary())).toThrow(expect.objectContaining({ code: "too-large", delivered: "no" }))
+    expect(() => mux.open("exec", "x".repeat(limits.openBytesMax), new Diary())).toThrow(
+      expect.objectContaining({ code: "too-large", delivered: "no" }),
+    )
     expect(sent()).toEqual([])
     expect(mux.streamCount).toBe(0)
   })
@@ -232,7 +240,15 @@ describe("ending", () => {
     const { peer, stream, over, diary } = openPair()
     stream.reset(new TunnelError("aborted", "stop"))
     const count = diary.entries.length
-    peer.sayFrames([frames.data(1, 100), frames.message(1), frames.credit(1, 5), frames.fin(1), frames.reset(1), frames.accept(1), frames.reject(1)])
+    peer.sayFrames([
+      frames.data(1, 100),
+      frames.message(1),
+      frames.credit(1, 5),
+      frames.fin(1),
+      frames.reset(1),
+      frames.accept(1),
+      frames.reject(1),
+    ])
     expect(over.error).toBeUndefined()
     expect(diary.entries).toHaveLength(count)
   })
@@ -362,9 +378,21 @@ describe("a hostile peer", () => {
         peer.sayFrames([frames.data(2, 1)])
       },
     ],
-    ["FC2", "DATA beyond the credit", ({ peer }) => peer.sayFrames([frames.open(1), ...Array.from({ length: 4 }, () => frames.data(1, 65_536))])],
-    ["FC2", "one-byte DATA beyond the credit they cost", ({ peer }) => peer.sayFrames([frames.open(1), ...Array.from({ length: 4_033 }, () => frames.data(1, 1))])],
-    ["FC4", "CREDIT above the largest window", ({ peer }) => peer.sayFrames([frames.open(1), frames.credit(1, limits.streamWindowBytesMax - limits.streamWindowBytes + 1)])],
+    [
+      "FC2",
+      "DATA beyond the credit",
+      ({ peer }) => peer.sayFrames([frames.open(1), ...Array.from({ length: 4 }, () => frames.data(1, 65_536))]),
+    ],
+    [
+      "FC2",
+      "one-byte DATA beyond the credit they cost",
+      ({ peer }) => peer.sayFrames([frames.open(1), ...Array.from({ length: 4_033 }, () => frames.data(1, 1))]),
+    ],
+    [
+      "FC4",
+      "CREDIT above the largest window",
+      ({ peer }) => peer.sayFrames([frames.open(1), frames.credit(1, limits.streamWindowBytesMax - limits.streamWindowBytes + 1)]),
+    ],
     ["FC4", "CREDIT of nothing", ({ peer }) => peer.sayFrames([frames.open(1), frames.credit(1, 0)])],
   ]
 
@@ -376,7 +404,7 @@ describe("a hostile peer", () => {
     expect(bench.peer.controls.at(-1)).toMatchObject({ type: "end", code: "protocol-error" })
   })
 
-  test("[ST4] a second ACCEPT ends the link", () => {
+  test("[ST1] a second ACCEPT ends the link", () => {
     const { mux, peer, sent, over } = clientMux()
     mux.open("exec", {}, new Diary())
     sent()
@@ -387,8 +415,15 @@ describe("a hostile peer", () => {
   test("[MX5] a peer that makes us answer and does not read is cut off", () => {
     const { peer, over, sent } = agentMux({ offered: undefined } as never, 32_768)
     let id = 1
+    const next = () => {
+      id += 2
+      return id
+    }
     for (let round = 0; over.error === undefined && round < 100; round++) {
-      peer.sayFrames(Array.from({ length: 100 }, () => frames.open((id += 2))), { ack: 0 })
+      peer.sayFrames(
+        Array.from({ length: 100 }, () => frames.open(next())),
+        { ack: 0 },
+      )
       sent()
     }
     expect(over.error).toMatchObject({ code: "overloaded" })

@@ -102,21 +102,28 @@ export class FlowReader {
     check(!this.finished, "data after the end")
     for (let index = 0; index < bytes.byteLength; index++) {
       const at = this.#at + index
-      if (bytes[index] !== byteAt(this.#plan.salt, at)) check(false, `byte ${at} is ${bytes[index]}, written was ${byteAt(this.#plan.salt, at)}`)
+      if (bytes[index] !== byteAt(this.#plan.salt, at))
+        check(false, `byte ${at} is ${bytes[index]}, written was ${byteAt(this.#plan.salt, at)}`)
       if (tag !== tagAt(at)) check(false, `byte ${at} has tag ${tag}, written was ${tagAt(at)}`)
     }
     const faulty = this.#plan.faultAt >= this.#at && this.#plan.faultAt < this.#at + bytes.byteLength
     this.#at += bytes.byteLength
     if (faulty) throw new InvalidBody("planned fault")
     this.#heldCost += cost
-    check(this.#heldCost <= (this.consumedCost === 0 ? limits.streamWindowBytes : limits.streamWindowBytesMax), `a reader holds ${this.#heldCost}`)
+    check(
+      this.#heldCost <= (this.consumedCost === 0 ? limits.streamWindowBytes : limits.streamWindowBytesMax),
+      `a reader holds ${this.#heldCost}`,
+    )
     this.#pieces.push(cost)
     this.#read(this.#plan.readStartsMs > 0 && this.consumedCost === 0 ? this.#plan.readStartsMs : this.#plan.readPauseMs)
   }
 
   message(body: unknown): void {
     check(!this.finished, "a message after the end")
-    check(typeof body === "object" && body !== null && "number" in body && body.number === this.messages, `message ${this.messages} is ${JSON.stringify(body)}`)
+    check(
+      typeof body === "object" && body !== null && "number" in body && body.number === this.messages,
+      `message ${this.messages} is ${JSON.stringify(body)}`,
+    )
     this.messages += 1
   }
 

@@ -80,7 +80,10 @@ class Scenario {
     this.#faultsEndMs = random.pick([500, 3_000, 10_000])
     this.#plans = Array.from({ length: random.pick([1, 2, 3, 8, 20]) }, (_, index) => this.#planStream(index))
     this.#observer = new WireObserver((side, stream) => this.#ends[side].get(stream)?.reader.consumedCost ?? 0)
-    const link = () => ({ clock: this.#clock, windowBytes: random.pick([limits.linkWindowBytesMin, 100_000, limits.linkWindowBytes, limits.linkWindowBytesMax]) })
+    const link = () => ({
+      clock: this.#clock,
+      windowBytes: random.pick([limits.linkWindowBytesMin, 100_000, limits.linkWindowBytes, limits.linkWindowBytesMax]),
+    })
     const ended = (error: TunnelError) => check(false, `the link ended: ${error.message}`)
     this.#agent = new AgentEnd(() => ({ link: link(), ended, offered: (stream, body) => this.#offered("right", stream, body) }))
     this.#client = new ClientEnd({
@@ -205,7 +208,9 @@ class Scenario {
     this.#clock.schedule(this.#random.integer(100, 3_000), () => {
       if (this.#resting || this.#clock.now() >= this.#faultsEndMs) return
       // What it resolves to is of no interest here, and a run is over before any promise is.
-      this.#mux(this.#random.pick(["left", "right"]))?.ping().catch(() => undefined)
+      this.#mux(this.#random.pick(["left", "right"]))
+        ?.ping()
+        .catch(() => undefined)
       this.#schedulePings()
     })
   }

@@ -2,7 +2,16 @@
  * Watches every message of one link from outside and keeps its own account of what each end may do: in flight within the
  * window, credit, honest acks, exact resends. It shares no state with the code under test.
  */
-import { controlOffset, dataCost, decodeFrames, type Frame, limits, linkHeaderBytes, parseLinkControl, readLinkHeader } from "../../src/index.ts"
+import {
+  controlOffset,
+  dataCost,
+  decodeFrames,
+  type Frame,
+  limits,
+  linkHeaderBytes,
+  parseLinkControl,
+  readLinkHeader,
+} from "../../src/index.ts"
 import type { Side } from "../../src/testing/simulated-line.ts"
 import { check } from "./check.ts"
 

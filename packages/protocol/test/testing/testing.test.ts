@@ -34,7 +34,10 @@ describe("seeded random", () => {
   test("a seed gives one sequence, another seed another, also above 2^32", () => {
     const first = (seed: bigint | number) => new SeededRandom(seed).u32()
     expect(first(7)).toBe(first(7n))
-    const seeds = [...Array.from({ length: 500 }, (_, index) => BigInt(index)), ...Array.from({ length: 500 }, (_, index) => BigInt(index) << 32n)]
+    const seeds = [
+      ...Array.from({ length: 500 }, (_, index) => BigInt(index)),
+      ...Array.from({ length: 500 }, (_, index) => BigInt(index) << 32n),
+    ]
     expect(new Set(seeds.map((seed) => `${first(seed)}`)).size).toBeGreaterThan(990)
   })
 
@@ -63,7 +66,10 @@ describe("two real ends", () => {
     expect(say(first)).toMatchObject({ type: "refused", code: "denied" })
     expect(say({ ...second, attempt: 9, secret: "t".repeat(43) })).toMatchObject({ type: "refused", code: "denied" })
     expect(say({ ...second, attempt: 2, link: "m".repeat(22) })).toMatchObject({ type: "refused", code: "agent-restarted" })
-    expect(say({ ...first, link: "n".repeat(22), protocol: { min: 2, max: 3 } })).toMatchObject({ type: "refused", code: "unsupported-version" })
+    expect(say({ ...first, link: "n".repeat(22), protocol: { min: 2, max: 3 } })).toMatchObject({
+      type: "refused",
+      code: "unsupported-version",
+    })
     expect(agent.links.size).toBe(1)
   })
 

@@ -46,7 +46,9 @@ function fastDecode(input: Uint8Array): Frame[] | string {
 
 /** Payloads as bytes of their own, whatever kind of view they were. */
 const plain = (one: Frame): Frame =>
-  Object.fromEntries(Object.entries(one).map(([key, value]) => [key, value instanceof Uint8Array ? Uint8Array.from(value) : value])) as unknown as Frame
+  Object.fromEntries(
+    Object.entries(one).map(([key, value]) => [key, value instanceof Uint8Array ? Uint8Array.from(value) : value]),
+  ) as unknown as Frame
 
 describe("codec", () => {
   test("[FR1] any frames come back as they were, and are the bytes the naive codec writes", () => {
@@ -61,11 +63,13 @@ describe("codec", () => {
   })
 
   test("[FR1] any bytes are frames or break the rule the naive codec names", () => {
-    const almost = fc.tuple(frameList, fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 3 })).map(([frames, faults]) => {
-      const encoded = Uint8Array.from(naiveEncode(frames))
-      for (const [at, value] of faults) if (encoded.byteLength > 0) encoded[at % encoded.byteLength] = value
-      return encoded
-    })
+    const almost = fc
+      .tuple(frameList, fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 3 }))
+      .map(([frames, faults]) => {
+        const encoded = Uint8Array.from(naiveEncode(frames))
+        for (const [at, value] of faults) if (encoded.byteLength > 0) encoded[at % encoded.byteLength] = value
+        return encoded
+      })
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 64 }), almost), (input) => {
         expect(fastDecode(input)).toEqual(naiveDecode([...input]))

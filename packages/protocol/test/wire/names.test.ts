@@ -22,7 +22,11 @@ describe("names", () => {
   test("[ER2] an error has its code's defaults unless told otherwise", () => {
     expect(new TunnelError("overloaded", "busy")).toMatchObject({ name: "TunnelError", retryable: true, delivered: "no", message: "busy" })
     const cause = new Error("why")
-    expect(new TunnelError("overloaded", "busy", { retryable: false, delivered: "unknown", cause })).toMatchObject({ retryable: false, delivered: "unknown", cause })
+    expect(new TunnelError("overloaded", "busy", { retryable: false, delivered: "unknown", cause })).toMatchObject({
+      retryable: false,
+      delivered: "unknown",
+      cause,
+    })
     expect("cause" in new TunnelError("overloaded", "busy")).toBe(false)
   })
 })

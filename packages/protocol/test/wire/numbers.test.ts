@@ -1,6 +1,22 @@
 /** Every number of the wire and every limit, pinned: whoever changes one meets this file and SPEC. */
 import { describe, expect, test } from "vitest"
-import { closeCodes, controlOffset, dataCost, errorCodes, frameHeaderBytes, frameTypes, linkHeaderBytes, limits, payloadBounds, pingBytes, pingText, pongText, processTags, protocolVersion, stableMs } from "../../src/index.ts"
+import {
+  closeCodes,
+  controlOffset,
+  dataCost,
+  errorCodes,
+  frameHeaderBytes,
+  frameTypes,
+  limits,
+  linkHeaderBytes,
+  payloadBounds,
+  pingBytes,
+  pingText,
+  pongText,
+  processTags,
+  protocolVersion,
+  stableMs,
+} from "../../src/index.ts"
 
 describe("numbers", () => {
   test("[VR1] the version", () => {
@@ -8,7 +24,12 @@ describe("numbers", () => {
   })
 
   test("[FR2] frame types and [FR3] payload bounds", () => {
-    const table = Object.entries(frameTypes).map(([name, number]) => [name, number, payloadBounds[name as keyof typeof frameTypes].min, payloadBounds[name as keyof typeof frameTypes].max])
+    const table = Object.entries(frameTypes).map(([name, number]) => [
+      name,
+      number,
+      payloadBounds[name as keyof typeof frameTypes].min,
+      payloadBounds[name as keyof typeof frameTypes].max,
+    ])
     expect(table).toEqual([
       ["open", 1, 2, 262_144],
       ["accept", 2, 1, 16_384],
@@ -35,8 +56,16 @@ describe("numbers", () => {
 
   test("[CC1] close codes", () => {
     expect(closeCodes).toEqual({
-      normal: 1000, protocolError: 1002, tooBig: 1009, restart: 1012,
-      unauthorised: 4001, revoked: 4003, replaced: 4009, nameInUse: 4010, version: 4026, overloaded: 4029,
+      normal: 1000,
+      protocolError: 1002,
+      tooBig: 1009,
+      restart: 1012,
+      unauthorised: 4001,
+      revoked: 4003,
+      replaced: 4009,
+      nameInUse: 4010,
+      version: 4026,
+      overloaded: 4029,
     })
   })
 

@@ -1,6 +1,24 @@
 /** The golden vectors, replayed. Any other implementation can do the same with the JSON files. */
 import { describe, expect, test } from "vitest"
-import { byteOffset, decodeFrames, encodeControl, encodeLinkControl, type Frame, frameBytes, InvalidBody, linkHeaderBytes, parseAgentControl, parseGatewayToAgent, parseGatewayToClient, parseLinkControl, ProtocolViolation, readLinkHeader, slot, writeFrame, writeLinkHeader } from "../../src/index.ts"
+import {
+  byteOffset,
+  decodeFrames,
+  encodeControl,
+  encodeLinkControl,
+  type Frame,
+  frameBytes,
+  InvalidBody,
+  linkHeaderBytes,
+  ProtocolViolation,
+  parseAgentControl,
+  parseGatewayToAgent,
+  parseGatewayToClient,
+  parseLinkControl,
+  readLinkHeader,
+  slot,
+  writeFrame,
+  writeLinkHeader,
+} from "../../src/index.ts"
 import frameVectors from "../../vectors/frames.json" with { type: "json" }
 import controlVectors from "../../vectors/link-control.json" with { type: "json" }
 import headerVectors from "../../vectors/link-headers.json" with { type: "json" }
@@ -12,7 +30,9 @@ const utf8 = new TextEncoder()
 
 /** A frame as the vectors write it: payloads in hex, under their name with "Hex". */
 const described = (frame: Frame): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(frame).map(([key, value]) => (value instanceof Uint8Array ? [`${key}Hex`, toHex(value)] : [key, value])))
+  Object.fromEntries(
+    Object.entries(frame).map(([key, value]) => (value instanceof Uint8Array ? [`${key}Hex`, toHex(value)] : [key, value])),
+  )
 
 describe("link header vectors", () => {
   test.each(headerVectors.valid)("[LH1] $title", ({ hex, slot: slotNumber, offset, ack }) => {
@@ -76,7 +96,10 @@ describe("text control vectors", () => {
     expect(parsers[leg](encodeControl(control))).toEqual(control)
   })
 
-  test.each(legs.flatMap((leg) => textVectors[leg].invalid.map((text) => [leg, text.slice(0, 100), text] as const)))("[CT2] %s refuses %s", (leg, _, text) => {
-    expect(() => parsers[leg](text)).toThrow(InvalidBody)
-  })
+  test.each(legs.flatMap((leg) => textVectors[leg].invalid.map((text) => [leg, text.slice(0, 100), text] as const)))(
+    "[CT2] %s refuses %s",
+    (leg, _, text) => {
+      expect(() => parsers[leg](text)).toThrow(InvalidBody)
+    },
+  )
 })

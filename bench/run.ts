@@ -1,0 +1,117 @@
+/**
+ * `pnpm bench`: the bare relay (a Worker and an object that only forward) and the real thing, measured in turn in one run
+ * on one machine. Medians over rounds and their ratios go to RESULTS.md and results.json: compare ratios, the machine is noisy.
+ */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { readFileSync, writeFileSync } from "node:fs"
+import { cpus, platform, release, totalmem } from "node:os"
+import { startFloor } from "./floor/floor.ts"
+import { type IdleCost, measureIdle, measureRoundTrip, measureThroughput } from "./measure.ts"
+import { startOurs } from "./ours/ours.ts"
+import { type Comparison, json, median, percentile, table } from "./statistics.ts"
+
+const rounds = 5
+
+/** Microseconds to start `true` and see its end, with nothing of ours in between. */
+async function spawnTrue(): Promise<number> {
+  const samples: number[] = []
+  for (let run = 0; run < 220; run++) {
+    const startMs = performance.now()
+    await once(spawn("true", { stdio: ["ignore", "pipe", "pipe"], detached: true }), "close")
+    if (run >= 20) samples.push((performance.now() - startMs) * 1_000)
+  }
+  return percentile(samples, 0.5)
+}
+
+interface Round {
+  readonly floorTripUs: number
+  readonly floorTripP99Us: number
+  readonly floorRate: number
+  readonly spawnUs: number
+  readonly keyUs: number
+  readonly keyP99Us: number
+  readonly trueUs: number
+  readonly rate: number
+  readonly pacedRate: number
+}
+
+/** Floor and ours alternate, so that a slow minute of the machine touches both. */
+async function round(): Promise<Round> {
+  const floor = await startFloor()
+  const floorTrip = await measureRoundTrip(floor, 1)
+  const { megabytesPerSecond: floorRate } = await measureThroughput(floor, 1)
+  await floor.stop()
+  const spawnUs = await spawnTrue()
+  const ours = await startOurs()
+  const key = await measureRoundTrip(ours, 1)
+  const trueUs = percentile(await ours.trues(200, 20), 0.5)
+  const { megabytesPerSecond: pacedRate } = await measureThroughput(ours, 1)
+  await ours.closeTerminal()
+  const { megabytesPerSecond: rate } = await measureThroughput(ours, 1)
+  await ours.stop()
+  return {
+    floorTripUs: floorTrip.p50Us,
+    floorTripP99Us: floorTrip.p99Us,
+    floorRate,
+    spawnUs,
+    keyUs: key.p50Us,
+    keyP99Us: key.p99Us,
+    trueUs,
+    rate,
+    pacedRate,
+  }
+}
+
+async function idle(): Promise<{ floor: IdleCosts; ours: IdleCosts }> {
+  const floor = await startFloor()
+  const floorCosts = await measureIdle(floor)
+  await floor.stop()
+  const ours = await startOurs()
+  const oursCosts = await measureIdle(ours)
+  await ours.stop()
+  return { floor: floorCosts, ours: oursCosts }
+}
+
+interface IdleCosts {
+  readonly awake: IdleCost
+  readonly hibernated: IdleCost
+}
+
+const results: Round[] = []
+for (let count = 1; count <= rounds; count++) {
+  console.error(`round ${count} of ${rounds}`)
+  results.push(await round())
+}
+console.error("idle agents")
+const idles = await idle()
+
+const of = (field: keyof Round): number => median(results.map((result) => result[field]))
+const kibibytes = (bytes: number): number => bytes / 1024
+const comparisons: readonly Comparison[] = [
+  { name: "round trip of a key and its echo, p50", unit: "µs", floor: of("floorTripUs"), ours: of("keyUs"), atMost: 1.5 },
+  { name: "round trip of a key and its echo, p99", unit: "µs", floor: of("floorTripP99Us"), ours: of("keyP99Us") },
+  { name: "exec of `true` (floor: round trip + spawn + 3 ms)", unit: "µs", floor: of("floorTripUs") + of("spawnUs") + 3_000, ours: of("trueUs"), atMost: 1 },
+  { name: "output of a command, one stream", unit: "MB/s", floor: of("floorRate"), ours: of("rate"), atLeast: 0.7 },
+  { name: "the same while a terminal is open (paced)", unit: "MB/s", floor: of("floorRate"), ours: of("pacedRate") },
+  { name: "idle agent, awake: gateway memory (PSS)", unit: "KiB", floor: kibibytes(idles.floor.awake.pssBytes), ours: kibibytes(idles.ours.awake.pssBytes), atMost: 1.15 },
+  { name: "idle agent, hibernated: gateway memory (PSS)", unit: "KiB", floor: kibibytes(idles.floor.hibernated.pssBytes), ours: kibibytes(idles.ours.hibernated.pssBytes), atMost: 1.15 },
+  { name: "idle agent, awake: gateway descriptors", unit: "", floor: idles.floor.awake.descriptors, ours: idles.ours.awake.descriptors, atMost: 1.15 },
+  { name: "idle agent, hibernated: gateway descriptors", unit: "", floor: idles.floor.hibernated.descriptors, ours: idles.ours.hibernated.descriptors, atMost: 1.15 },
+]
+
+const debian = readFileSync("/etc/os-release", "utf8").match(/^PRETTY_NAME="(.*)"$/m)?.[1] ?? platform()
+const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${debian}, Linux ${release()}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`
+const report = `# Measured
+
+Made by \`pnpm bench\`: medians of ${rounds} rounds in one run, bare relay and ours in turn. Client, gateway and agent share the machine's cores, so these are CPU
+budgets, and only ratios of one run mean anything. The floor is a Worker and a Durable Object that forward WebSocket messages and do nothing else, with \`ws\` at both
+ends: same library, same masking, 1 MiB in flight.
+
+Machine: ${machine}. Spawning \`true\` alone takes ${of("spawnUs").toFixed(0)} µs here.
+
+${table(comparisons)}
+`
+writeFileSync(new URL("RESULTS.md", import.meta.url), report)
+writeFileSync(new URL("results.json", import.meta.url), `${json(comparisons)}\n`)
+console.log(report)
