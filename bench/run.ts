@@ -91,13 +91,43 @@ const kibibytes = (bytes: number): number => bytes / 1024
 const comparisons: readonly Comparison[] = [
   { name: "round trip of a key and its echo, p50", unit: "µs", floor: of("floorTripUs"), ours: of("keyUs"), atMost: 1.5 },
   { name: "round trip of a key and its echo, p99", unit: "µs", floor: of("floorTripP99Us"), ours: of("keyP99Us") },
-  { name: "exec of `true` (floor: round trip + spawn + 3 ms)", unit: "µs", floor: of("floorTripUs") + of("spawnUs") + 3_000, ours: of("trueUs"), atMost: 1 },
+  {
+    name: "exec of `true` (floor: round trip + spawn + 3 ms)",
+    unit: "µs",
+    floor: of("floorTripUs") + of("spawnUs") + 3_000,
+    ours: of("trueUs"),
+    atMost: 1,
+  },
   { name: "output of a command, one stream", unit: "MB/s", floor: of("floorRate"), ours: of("rate"), atLeast: 0.7 },
   { name: "the same while a terminal is open (paced)", unit: "MB/s", floor: of("floorRate"), ours: of("pacedRate") },
-  { name: "idle agent, awake: gateway memory (PSS)", unit: "KiB", floor: kibibytes(idles.floor.awake.pssBytes), ours: kibibytes(idles.ours.awake.pssBytes), atMost: 1.15 },
-  { name: "idle agent, hibernated: gateway memory (PSS)", unit: "KiB", floor: kibibytes(idles.floor.hibernated.pssBytes), ours: kibibytes(idles.ours.hibernated.pssBytes), atMost: 1.15 },
-  { name: "idle agent, awake: gateway descriptors", unit: "", floor: idles.floor.awake.descriptors, ours: idles.ours.awake.descriptors, atMost: 1.15 },
-  { name: "idle agent, hibernated: gateway descriptors", unit: "", floor: idles.floor.hibernated.descriptors, ours: idles.ours.hibernated.descriptors, atMost: 1.15 },
+  {
+    name: "idle agent, awake: gateway memory (PSS)",
+    unit: "KiB",
+    floor: kibibytes(idles.floor.awake.pssBytes),
+    ours: kibibytes(idles.ours.awake.pssBytes),
+    atMost: 1.15,
+  },
+  {
+    name: "idle agent, hibernated: gateway memory (PSS)",
+    unit: "KiB",
+    floor: kibibytes(idles.floor.hibernated.pssBytes),
+    ours: kibibytes(idles.ours.hibernated.pssBytes),
+    atMost: 1.15,
+  },
+  {
+    name: "idle agent, awake: gateway descriptors",
+    unit: "",
+    floor: idles.floor.awake.descriptors,
+    ours: idles.ours.awake.descriptors,
+    atMost: 1.15,
+  },
+  {
+    name: "idle agent, hibernated: gateway descriptors",
+    unit: "",
+    floor: idles.floor.hibernated.descriptors,
+    ours: idles.ours.hibernated.descriptors,
+    atMost: 1.15,
+  },
 ]
 
 const debian = readFileSync("/etc/os-release", "utf8").match(/^PRETTY_NAME="(.*)"$/m)?.[1] ?? platform()

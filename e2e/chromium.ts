@@ -60,7 +60,14 @@ export async function openSdkPage(): Promise<SdkPage> {
 
 async function bundle(): Promise<Uint8Array> {
   const entry = fileURLToPath(new URL("../packages/client/src/index.ts", import.meta.url))
-  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, write: false, platform: "browser", format: "esm", target: "es2024" })
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    platform: "browser",
+    format: "esm",
+    target: "es2024",
+  })
   const [file] = outputFiles
   if (file === undefined) throw new Error("esbuild made no bundle")
   return file.contents
@@ -78,7 +85,8 @@ async function servePage(sdk: Uint8Array): Promise<Server> {
 
 /** Under either of the names that distributions give it. */
 function findChromium(): string {
-  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+  const { PATH = "" } = process.env
+  for (const folder of PATH.split(delimiter)) {
     for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
       try {
         const path = join(folder, name)

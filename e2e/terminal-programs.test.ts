@@ -1,7 +1,7 @@
 /** Full-screen programs through `trunkline shell`: what they draw is there, and the terminal is as it was when they end. */
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { Screen } from "./tmux.ts"
 import { World } from "./world.ts"
 
@@ -25,8 +25,11 @@ describe("terminal programs", () => {
   /** The program has left the alternate screen and the shell is back below what it was. */
   async function ended(screen: Screen): Promise<void> {
     await screen.until(promptAtEnd)
-    expect(await screen.state("#{alternate_on} #{cursor_flag} #{keypad_cursor_flag} #{mouse_any_flag}")).toBe("0 1 0 0")
+    await expectPlain(screen)
   }
+
+  const expectPlain = async (screen: Screen) =>
+    expect(await screen.state("#{alternate_on} #{cursor_flag} #{keypad_cursor_flag} #{mouse_any_flag}")).toBe("0 1 0 0")
 
   test("vim inserts, moves by cursor keys, writes and quits", async () => {
     const screen = await shell()
@@ -62,9 +65,8 @@ describe("terminal programs", () => {
     await ended(screen)
   })
 
-  test("htop draws its meters and processes, scrolls to its help and quits", async () => {
-    const screen = await shell()
-    await screen.enter("htop")
+  test("htop, as the shell's own command, draws its meters and processes, shows its help and quits", async () => {
+    const screen = await Screen.open(world, 'trunkline shell box -- htop; echo "[exit code $?]"', { cols: 100, rows: 30 })
     await screen.until(/PID +USER[\s\S]*F1Help/)
     expect(await screen.state("#{alternate_on}")).toBe("1")
     await screen.press("F1")
@@ -72,12 +74,14 @@ describe("terminal programs", () => {
     await screen.press("Escape")
     await screen.until(/PID +USER[\s\S]*F1Help/)
     await screen.press("q")
-    await ended(screen)
+    await screen.until("[exit code 0]")
+    await expectPlain(screen)
   })
 
   test("tmux is attached, detached and attached again with its windows as they were", async () => {
     const screen = await shell()
     const socket = join(world.home, "inner-tmux")
+    onTestFinished(async () => void (await world.run(["exec", "box", "--", "tmux", "-S", socket, "kill-server"])))
     await screen.enter(`tmux -f /dev/null -S ${socket} new-session -s inner 'PS1="inner> " exec sh'`)
     await screen.until(/^inner>[\s\S]*\[inner\] 0:/m)
     await screen.enter("echo inside-$((1 + 1))")

@@ -20,11 +20,14 @@ const historyLines = 5_000
 export class Screen {
   readonly #socket: string
   readonly #environment: NodeJS.ProcessEnv
+  /** Where `trunkline` leaves its process id. */
+  readonly pidFile: string
   #closed = false
 
-  private constructor(socket: string, environment: NodeJS.ProcessEnv) {
+  private constructor(socket: string, environment: NodeJS.ProcessEnv, pidFile: string) {
     this.#socket = socket
     this.#environment = environment
+    this.pidFile = pidFile
   }
 
   /**
@@ -33,13 +36,15 @@ export class Screen {
    */
   static async open(world: World, script: string, size: ScreenSize = { cols: 80, rows: 24 }): Promise<Screen> {
     const id = randomUUID()
-    const environment = { ...world.env(), TERM: "xterm-256color", CLI_PID: join(world.home, `${id}.pid`), NODE: process.execPath, TRUNKLINE: bin }
+    const pidFile = join(world.home, `${id}.pid`)
+    const environment = { ...world.env(), TERM: "xterm-256color", CLI_PID: pidFile, CLI: bin, NODE: process.execPath }
     const file = join(world.home, `${id}.sh`)
-    const prelude = `trunkline() { sh -c 'echo $$ > "$CLI_PID"; exec "$NODE" "$TRUNKLINE" "$@"' trunkline "$@"; }\n`
+    const prelude = `trunkline() { sh -c 'echo $$ > "$CLI_PID"; exec "$NODE" "$CLI" "$@"' trunkline "$@"; }\n`
     // What it last showed stays to be looked at.
     await writeFile(file, `${prelude}${script}\nexec cat\n`)
-    const screen = new Screen(`trunkline-${id}`, environment)
-    await screen.#tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "history-limit", String(historyLines), ";", "new-session", "-d", "-x", String(size.cols), "-y", String(size.rows), `exec sh ${file}`)
+    const screen = new Screen(join(world.home, `${id}.tmux`), environment, pidFile)
+    const session = `-f /dev/null start-server ; set-option -g history-limit ${historyLines} ; new-session -d -x ${size.cols} -y ${size.rows}`
+    await screen.#tmux(...session.split(" "), `exec sh ${file}`)
     onTestFinished(async ({ task }) => {
       if (screen.#closed) return
       if (task.result?.state === "fail") console.error(`the screen:\n${await screen.text()}`)
@@ -48,13 +53,10 @@ export class Screen {
     return screen
   }
 
-  get pidFile(): string {
-    return this.#environment["CLI_PID"] ?? ""
-  }
-
   /** Types text as it is. */
   async type(text: string): Promise<void> {
-    await this.#tmux("send-keys", "-l", "--", text)
+    // A semicolon at the end would separate two commands of tmux's own.
+    await this.#tmux("send-keys", "-l", "--", text.replace(/;$/, "\\;"))
   }
 
   /** Presses keys by tmux's names: `Enter`, `C-c`, `Escape`. */
@@ -113,7 +115,7 @@ export class Screen {
   }
 
   async #tmux(...args: string[]): Promise<string> {
-    const { stdout } = await run("tmux", ["-u", "-L", this.#socket, ...args], { env: this.#environment, maxBuffer: 67_108_864 })
+    const { stdout } = await run("tmux", ["-u", "-S", this.#socket, ...args], { env: this.#environment, maxBuffer: 67_108_864 })
     return stdout
   }
 }

@@ -3,7 +3,9 @@ import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 
-const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" }).split("\n").filter((file) => file !== "" && existsSync(file))
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" })
+  .split("\n")
+  .filter((file) => file !== "" && existsSync(file))
 const breaches: string[] = []
 
 /** Arrows between packages point at `protocol` and never back. */
@@ -24,7 +26,8 @@ for (const file of files) {
     if (!file.startsWith(folder)) continue
     for (const [, specifier = ""] of text.matchAll(/(?:from|import)\s*\(?\s*"(@trunkline\/[^"/]+|\.\.?\/[^"]+)/g)) {
       if (specifier.startsWith("@trunkline/") && !allowed.includes(specifier)) breaches.push(`${file}: imports ${specifier}`)
-      if (specifier.startsWith(".") && !specifier.endsWith("package.json") && !normalize(join(dirname(file), specifier)).startsWith(folder)) breaches.push(`${file}: reaches into ${specifier}`)
+      if (specifier.startsWith(".") && !specifier.endsWith("package.json") && !normalize(join(dirname(file), specifier)).startsWith(folder))
+        breaches.push(`${file}: reaches into ${specifier}`)
     }
   }
   if (file.startsWith("packages/protocol/src/")) {

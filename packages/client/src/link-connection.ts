@@ -186,8 +186,6 @@ export class LinkConnection {
     this.#socket = socket
     this.#connectedAtMs = now
     this.#heardAtMs = now
-    this.#cancelGrace?.()
-    this.#cancelGrace = undefined
     this.#schedulePing(socket)
   }
 
@@ -215,7 +213,7 @@ export class LinkConnection {
 
   #receive(socket: Socket, message: Uint8Array | string): void {
     this.#heardAtMs = this.#options.clock.now()
-    if (typeof message !== "string") return this.#transport?.message(message)
+    if (typeof message !== "string") return this.#linkMessage(message)
     if (message === pongText) return
     try {
       this.#control(socket, parseGatewayToClient(message))
@@ -224,6 +222,14 @@ export class LinkConnection {
       socket.close(closeCodes.protocolError, "malformed control message")
       this.#lost(closeCodes.protocolError, error.message)
     }
+  }
+
+  #linkMessage(message: Uint8Array): void {
+    this.#transport?.message(message)
+    if (this.#cancelGrace === undefined || this.#state.phase !== "linked" || this.#state.mux.link.phase !== "open") return
+    // Only now: a socket, or a gateway that says the agent is back, has not reached the agent yet.
+    this.#cancelGrace()
+    this.#cancelGrace = undefined
   }
 
   #control(socket: Socket, control: GatewayToClient): void {
@@ -238,7 +244,6 @@ export class LinkConnection {
       case "back":
         this.#transport?.closed(closeCodes.restart, "agent back")
         if (this.#state.phase !== "linked" || mux.link.phase !== "detached") return
-        this.#cancelGrace?.()
         this.#transport = mux.link.resume(this.#transportOn(socket), this.#hello(mux))
         return
       case "draining":

@@ -2,7 +2,7 @@
  * When to dial again (SPEC RC): pure. Full jitter spreads a fleet after a gateway restart; the attempt counter is only
  * forgiven after a connection that lasted, else one that is accepted and cut at once would be dialled without pause.
  */
-import { isFinalCloseCode } from "./wire/close-codes.ts"
+import { closeCodes, isFinalCloseCode } from "./wire/close-codes.ts"
 
 /** Milliseconds a connection must last to count as stable. */
 export const stableMs = 10_000
@@ -23,13 +23,15 @@ export interface LostConnection {
   readonly random: number
 }
 
-export type ReconnectVerdict =
-  | { readonly action: "stop" }
-  | { readonly action: "wait"; readonly delayMs: number; readonly attempt: number }
+export type ReconnectVerdict = { readonly action: "stop" } | { readonly action: "wait"; readonly delayMs: number; readonly attempt: number }
 
 export function reconnect(lost: LostConnection): ReconnectVerdict {
   if (isFinalCloseCode(lost.code)) return { action: "stop" }
-  if (lost.code === 4029) return { action: "wait", delayMs: overloadedDelayMs + lost.random * longestDelayMs, attempt: lost.attempt + 1 }
+  if (lost.code === closeCodes.overloaded)
+    return { action: "wait", delayMs: overloadedDelayMs + lost.random * longestDelayMs, attempt: lost.attempt + 1 }
+  // A restart cuts everybody at once: a fleet that came back in the same instant would be cut down by the next.
+  if (lost.connectedMs >= stableMs && lost.code === closeCodes.restart)
+    return { action: "wait", delayMs: lost.random * firstDelayMs, attempt: 0 }
   if (lost.connectedMs >= stableMs) return { action: "wait", delayMs: 0, attempt: 0 }
   const range = Math.min(firstDelayMs * 2 ** lost.attempt, longestDelayMs)
   return { action: "wait", delayMs: lost.random * range, attempt: lost.attempt + 1 }

@@ -29,6 +29,12 @@ describe("reconnect", () => {
     expect(reconnect({ ...lost, attempt: 9, connectedMs: stableMs - 1 })).toEqual({ action: "wait", delayMs: 15_000, attempt: 10 })
   })
 
+  test("[RC3] a restart of the gateway does not bring everybody back in the same instant", () => {
+    const lasting = { ...lost, attempt: 3, code: 1012, connectedMs: stableMs }
+    expect(reconnect({ ...lasting, random: 0 })).toEqual({ action: "wait", delayMs: 0, attempt: 0 })
+    expect(reconnect({ ...lasting, random: 0.9 })).toEqual({ action: "wait", delayMs: 900, attempt: 0 })
+  })
+
   test("[RC4] after 4029 at least 5 s pass, however long the connection lasted", () => {
     expect(reconnect({ ...lost, code: 4029, connectedMs: 1e9, random: 0 })).toEqual({ action: "wait", delayMs: 5_000, attempt: 1 })
     expect(reconnect({ ...lost, code: 4029, random: 0.5 })).toMatchObject({ delayMs: 20_000 })

@@ -3,7 +3,10 @@ import * as v from "valibot"
 import { limits } from "../wire/limits.ts"
 
 const argument = v.string("expected a string")
-const env = v.record(v.pipe(v.string(), v.regex(/^[^=\0]+$/, "an environment name has no '=' and no NUL")), v.pipe(v.string(), v.regex(/^[^\0]*$/, "no NUL in an environment value")))
+const env = v.record(
+  v.pipe(v.string(), v.regex(/^[^=\0]+$/, "an environment name has no '=' and no NUL")),
+  v.pipe(v.string(), v.regex(/^[^\0]*$/, "no NUL in an environment value")),
+)
 const noNul = v.pipe(argument, v.regex(/^[^\0]*$/, "no NUL in an argument"))
 const argv = v.pipe(v.tupleWithRest([v.pipe(noNul, v.minLength(1, "the command is empty"))], noNul), v.readonly())
 const dimension = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))
@@ -45,7 +48,17 @@ export const processTags = { stdin: 0, stdout: 1, stderr: 2 } as const
 
 /** Signals that can be asked for by name; all go to the whole process group. */
 export const signalNames = [
-  "SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGWINCH",
+  "SIGHUP",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGKILL",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGTERM",
+  "SIGCONT",
+  "SIGSTOP",
+  "SIGTSTP",
+  "SIGWINCH",
 ] as const
 export type SignalName = (typeof signalNames)[number]
 

@@ -1,8 +1,8 @@
 /** Link control messages (SPEC LC): JSON bodies outside the byte sequence, end to end between client and agent. */
 import * as v from "valibot"
+import { type ByteOffset, byteOffset } from "../wire/ids.ts"
 import { encodeJson, parseJson } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
-import { type ByteOffset, byteOffset } from "../wire/ids.ts"
 import { controlOffset, linkHeaderBytes, unassignedSlot, writeLinkHeader } from "./link-header.ts"
 
 const offset = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(controlOffset - 1), v.transform(byteOffset))

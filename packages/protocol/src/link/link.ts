@@ -31,6 +31,8 @@ export interface LinkUser {
 export interface Room {
   readonly bytes: number
   readonly bulkBytes: number
+  /** Payload of one bulk frame at most. */
+  readonly bulkPayloadBytes: number
   /** Nothing is in flight: one frame above the room may go, so that no frame waits for ever. */
   readonly whole: boolean
 }
@@ -242,7 +244,7 @@ export class Link {
   #receiveAck(ack: ByteOffset): void {
     const before = this.#log.acked
     if (ack === before) return
-    const newest = this.#log.acknowledge(ack)
+    const newest = this.#log.acknowledge(ack, this.#clock.now())
     if (newest !== undefined) this.#pacing.acknowledged(newest, ack, this.#clock.now())
     this.wake()
   }
@@ -274,7 +276,8 @@ export class Link {
   #receiveWelcome(welcome: Extract<LinkControl, { type: "welcome" }>): void {
     const state = this.#state
     if (state.phase !== "starting" && state.phase !== "resuming") throw new ProtocolViolation("LC2", "a welcome nobody waits for")
-    if (welcome.protocol !== protocolVersion) throw new ProtocolViolation("VR2", `a welcome in version ${welcome.protocol}, offered was ${protocolVersion}`)
+    if (welcome.protocol !== protocolVersion)
+      throw new ProtocolViolation("VR2", `a welcome in version ${welcome.protocol}, offered was ${protocolVersion}`)
     if (welcome.resumed !== (state.phase === "resuming")) {
       if (state.phase === "starting") throw new ProtocolViolation("LC4", "a new link was welcomed as a resumed one")
       // A new link under the old name: sending again what the lost one may have handled would do it twice.
@@ -288,7 +291,7 @@ export class Link {
 
   /** After a greeting on a new transport: what the peer has is dropped, the rest goes again, each message as it was but for its ack. */
   #resend(transport: Transport, received: ByteOffset): void {
-    this.#log.acknowledge(received)
+    this.#log.acknowledge(received, this.#clock.now())
     for (const { message } of this.#log.unacknowledged()) {
       writeAck(message, this.#received)
       transport.send(message)
@@ -299,7 +302,8 @@ export class Link {
   }
 
   #oweAck(): void {
-    if (this.#received - this.#acknowledged >= limits.ackBytes) this.#ackNow = true
+    // A quarter of a small window, or its sender would run dry.
+    if (this.#received - this.#acknowledged >= Math.min(limits.ackBytes, this.#windowBytes / 4)) this.#ackNow = true
     else if (this.#cancelAck === undefined) {
       this.#cancelAck = this.#clock.schedule(limits.ackDelayMs, () => {
         this.#cancelAck = undefined
@@ -329,9 +333,11 @@ export class Link {
     const window = Math.min(this.#peerWindowBytes, this.#budgetBytes)
     // The reserve shrinks with a small window, else bulk would never fit in one.
     const bulkWindow = window - Math.min(limits.linkReserveBytes, Math.floor(window / 4))
-    const bulkMax = this.traffic.interactiveStreams > 0 ? Math.min(bulkWindow, this.#pacing.bulkInFlightBytesMax) : bulkWindow
+    const paced = this.traffic.interactiveStreams > 0
+    const bulkMax = paced ? Math.min(bulkWindow, this.#pacing.bulkInFlightBytesMax) : bulkWindow
     const bytes = Math.min(messageBodyBytes, window - inFlight)
-    return { bytes, bulkBytes: Math.min(bytes, bulkMax - inFlight), whole: inFlight === 0 }
+    const bulkPayloadBytes = paced ? this.#pacing.bulkPayloadBytesMax : limits.dataBytesMax
+    return { bytes, bulkBytes: Math.min(bytes, bulkMax - inFlight), bulkPayloadBytes, whole: inFlight === 0 }
   }
 
   #sendFrames(transport: Transport, frames: readonly Frame[]): void {

@@ -10,6 +10,8 @@ export interface SentMessage {
   readonly sentAtMs: number
   /** Bytes the peer had acknowledged when this was sent: the base of a delivery rate. */
   readonly ackedAtSend: ByteOffset
+  /** When it had acknowledged those, or when this was sent if nothing was in flight: the rate's interval starts there. */
+  readonly ackedAtSendMs: number
 }
 
 export class SendLog {
@@ -17,6 +19,7 @@ export class SendLog {
   /** Index of the oldest entry: shifting an array for each acknowledgement would be quadratic. */
   #head = 0
   #acked = byteOffset(0)
+  #ackedAtMs = 0
   #end = byteOffset(0)
 
   /** Where the next message starts. */
@@ -33,16 +36,17 @@ export class SendLog {
   }
 
   append(message: Uint8Array, bodyBytes: number, nowMs: number): void {
+    if (this.inFlightBytes === 0) this.#ackedAtMs = nowMs
     const start = this.#end
     this.#end = byteOffset(start + bodyBytes)
-    this.#messages.push({ message, start, end: this.#end, sentAtMs: nowMs, ackedAtSend: this.#acked })
+    this.#messages.push({ message, start, end: this.#end, sentAtMs: nowMs, ackedAtSend: this.#acked, ackedAtSendMs: this.#ackedAtMs })
   }
 
   /**
    * Drops what `ack` covers; returns the newest message it covers, if any. A peer receives whole messages, so an `ack`
    * that goes back, lies beyond what was sent or inside a message is a lie: throws ProtocolViolation.
    */
-  acknowledge(ack: ByteOffset): SentMessage | undefined {
+  acknowledge(ack: ByteOffset, nowMs: number): SentMessage | undefined {
     if (ack < this.#acked || ack > this.#end) {
       throw new ProtocolViolation("LK5", `acknowledged ${ack}, but only ${this.#acked} to ${this.#end} can be`)
     }
@@ -52,6 +56,7 @@ export class SendLog {
       this.#head += 1
     }
     if ((newest?.end ?? this.#acked) !== ack) throw new ProtocolViolation("LK5", `acknowledged ${ack}, which is inside a message`)
+    if (ack !== this.#acked) this.#ackedAtMs = nowMs
     this.#acked = ack
     if (this.#head > 64 && this.#head * 2 > this.#messages.length) {
       this.#messages = this.#messages.slice(this.#head)

@@ -6,7 +6,7 @@ import { isErrorCode, TunnelError } from "../errors.ts"
 import { classOf } from "../kinds/kind.ts"
 import { Link, type LinkOptions, type LinkUser, type Room } from "../link/link.ts"
 import type { Clock } from "../ports.ts"
-import { assertNever, type Frame, pingBytes, ProtocolViolation } from "../wire/frame.ts"
+import { assertNever, type Frame, ProtocolViolation, pingBytes } from "../wire/frame.ts"
 import { type StreamId, streamId } from "../wire/ids.ts"
 import { encodeJson, InvalidBody, parseJson } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
@@ -43,7 +43,14 @@ export class Mux implements LinkUser {
   #peerStreams = 0
   #pong: Uint8Array | undefined
   #pongQueued = false
-  #ping: { readonly token: number; readonly sentAtMs: number; readonly resolve: (rttMs: number) => void; readonly reject: (error: TunnelError) => void } | undefined
+  #ping:
+    | {
+        readonly token: number
+        readonly sentAtMs: number
+        readonly resolve: (rttMs: number) => void
+        readonly reject: (error: TunnelError) => void
+      }
+    | undefined
   #pings = 0
   #goAway: TunnelError | undefined
   #ended: TunnelError | undefined
@@ -84,11 +91,15 @@ export class Mux implements LinkUser {
     if (this.#streams.size - this.#peerStreams >= limits.streamsMax) {
       throw new TunnelError("too-many-streams", `${limits.streamsMax} streams are open on this link; end one or open another link`)
     }
-    if (this.#scheduler.controlFrames >= controlFramesMax) throw new TunnelError("overloaded", "the peer does not read; too many requests wait")
+    if (this.#scheduler.controlFrames >= controlFramesMax)
+      throw new TunnelError("overloaded", "the peer does not read; too many requests wait")
     if (this.#nextId > streamIdMax) throw new TunnelError("too-many-streams", "this link has used up its stream numbers; open another link")
     const open = encodeJson({ kind, body })
     if (open.byteLength > limits.openBytesMax) {
-      throw new TunnelError("too-large", `the request is ${open.byteLength} bytes, allowed are ${limits.openBytesMax}; send large input on stdin`)
+      throw new TunnelError(
+        "too-large",
+        `the request is ${open.byteLength} bytes, allowed are ${limits.openBytesMax}; send large input on stdin`,
+      )
     }
     const id = streamId(this.#nextId)
     this.#nextId += 2
@@ -125,7 +136,7 @@ export class Mux implements LinkUser {
       this.#pongQueued = true
     }
     const writable: MuxStream[] = []
-    const frames = this.#scheduler.take(room, this.link.traffic.interactiveStreams > 0, (frame, stream) => {
+    const frames = this.#scheduler.take(room, (frame, stream) => {
       if (frame.type === "message") this.#streams.get(frame.stream)?.messageSent()
       else if (frame.type === "pong") this.#pongQueued = false
       else if (stream !== undefined) writable.push(stream)
@@ -159,7 +170,9 @@ export class Mux implements LinkUser {
     this.#ping = undefined
     for (const stream of [...this.#streams.values()]) {
       const delivered = stream.phase !== "opening" ? "yes" : untouched || this.#scheduler.withdrawOpen(stream) ? "no" : "unknown"
-      stream.close(new TunnelError(error.code, error.message, { retryable: error.retryable && delivered === "no", delivered, cause: error }))
+      stream.close(
+        new TunnelError(error.code, error.message, { retryable: error.retryable && delivered === "no", delivered, cause: error }),
+      )
     }
     this.#options.ended?.(error)
   }
@@ -204,7 +217,10 @@ export class Mux implements LinkUser {
     if (this.#peerStreams >= limits.streamsMax) {
       return this.#refuse(id, new TunnelError("too-many-streams", `${limits.streamsMax} streams are open on this link`))
     }
-    const stream = new MuxStream({ id, kind: open.kind, class: classOf(open.kind), state: { phase: "offered", received: "open" } }, this.#port)
+    const stream = new MuxStream(
+      { id, kind: open.kind, class: classOf(open.kind), state: { phase: "offered", received: "open" } },
+      this.#port,
+    )
     this.#peerStreams += 1
     this.#add(stream)
     if (this.#options.offered === undefined) return stream.reject(new TunnelError("unsupported-kind", "this end serves no streams"))

@@ -4,7 +4,7 @@
  */
 import type { Room } from "../link/link.ts"
 import { frameBytes } from "../wire/encode.ts"
-import { type Frame, frameHeaderBytes, type FrameType } from "../wire/frame.ts"
+import { type Frame, type FrameType, frameHeaderBytes } from "../wire/frame.ts"
 import { limits } from "../wire/limits.ts"
 import type { MuxStream } from "./stream.ts"
 
@@ -50,7 +50,7 @@ export class Scheduler {
     this.#ready.delete(stream)
   }
 
-  take(room: Room, paced: boolean, sent: (frame: Frame, stream?: MuxStream) => void): Frame[] {
+  take(room: Room, sent: (frame: Frame, stream?: MuxStream) => void): Frame[] {
     const frames: Frame[] = []
     let bytes = 0
     const add = (frame: Frame, stream?: MuxStream) => {
@@ -86,7 +86,7 @@ export class Scheduler {
       }
     }
     takeClass(room.bytes, limits.interactiveDataBytesMax, urgent)
-    takeClass(Math.min(room.bytes, room.bulkBytes), paced ? limits.interactiveDataBytesMax : limits.dataBytesMax, (stream) => !urgent(stream))
+    takeClass(Math.min(room.bytes, room.bulkBytes), room.bulkPayloadBytes, (stream) => !urgent(stream))
     return frames
   }
 }

@@ -10,14 +10,7 @@ export type StreamState =
   | { readonly phase: "open"; readonly sent: Half; readonly received: Half }
   | { readonly phase: "closed" }
 
-export type StreamEvent =
-  | "acceptSent"
-  | "acceptReceived"
-  | "rejectSent"
-  | "rejectReceived"
-  | "finSent"
-  | "finReceived"
-  | "reset"
+export type StreamEvent = "acceptSent" | "acceptReceived" | "rejectSent" | "rejectReceived" | "finSent" | "finReceived" | "reset"
 
 const closed: StreamState = { phase: "closed" }
 
@@ -36,7 +29,8 @@ export function transition(state: StreamState, event: StreamEvent): StreamState 
       return event === "finReceived" && state.received === "open" ? { phase: "offered", received: "finished" } : undefined
     case "open":
       if (event === "finSent" && state.sent === "open") return state.received === "finished" ? closed : { ...state, sent: "finished" }
-      if (event === "finReceived" && state.received === "open") return state.sent === "finished" ? closed : { ...state, received: "finished" }
+      if (event === "finReceived" && state.received === "open")
+        return state.sent === "finished" ? closed : { ...state, received: "finished" }
       return undefined
     case "closed":
       return undefined

@@ -1,13 +1,13 @@
 /** One stream of a mux: two flows of bytes, each with credit and an end of its own, and small messages beside them. */
 import { TunnelError } from "../errors.ts"
+import type { StreamClass } from "../kinds/kind.ts"
 import { type Frame, ProtocolViolation } from "../wire/frame.ts"
 import type { StreamId } from "../wire/ids.ts"
 import { InvalidBody } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
-import type { StreamClass } from "../kinds/kind.ts"
 import { encodeBody, encodeError } from "./bodies.ts"
 import { payloadFor, SendQueue } from "./send-queue.ts"
-import { maySend, mayReceive, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
+import { mayReceive, maySend, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
 import { dataCost, ReceiveWindow, SendWindow } from "./window.ts"
 
 /** What the owner of a stream is told. Nothing comes after `closed`. Throwing InvalidBody resets this stream only. */
@@ -251,7 +251,7 @@ export class MuxStream {
     else this.#events.closed(error)
   }
 
-  /** A body that is not what the kind asks for resets this stream, with the error returned; the link and its other streams go on. */
+  /** A body that is not what the kind asks for, or an owner that throws, resets this stream, with the error returned; the link and its other streams go on. */
   #tell(event: (events: StreamEvents) => void): TunnelError | undefined {
     if ("early" in this.#events) {
       this.#events.early.push(event)
@@ -261,8 +261,11 @@ export class MuxStream {
       event(this.#events)
       return undefined
     } catch (error) {
-      if (!(error instanceof InvalidBody)) throw error
-      const refusal = new TunnelError("bad-request", error.message, { delivered: "yes", cause: error })
+      // An owner that fails must not take the link and everybody's streams with it; its own `closed` gets the cause.
+      const refusal =
+        error instanceof InvalidBody
+          ? new TunnelError("bad-request", error.message, { delivered: "yes", cause: error })
+          : new TunnelError("internal", "the other end failed on this stream; its log says why", { delivered: "yes", cause: error })
       this.reset(refusal)
       return refusal
     }

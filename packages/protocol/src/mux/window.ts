@@ -3,8 +3,9 @@
  * queued chunk costs the receiver besides its bytes: without it a flood of one-byte frames would cost memory
  * a hundred times the window.
  */
-import { limits } from "../wire/limits.ts"
+
 import { ProtocolViolation } from "../wire/frame.ts"
+import { limits } from "../wire/limits.ts"
 
 export const dataOverheadBytes = 64
 
@@ -26,7 +27,10 @@ export class SendWindow {
   grant(bytes: number): void {
     this.#credit += bytes
     if (bytes === 0 || this.#credit > limits.streamWindowBytesMax) {
-      throw new ProtocolViolation("FC4", `a grant of ${bytes} bytes makes ${this.#credit} of credit, allowed are ${limits.streamWindowBytesMax}`)
+      throw new ProtocolViolation(
+        "FC4",
+        `a grant of ${bytes} bytes makes ${this.#credit} of credit, allowed are ${limits.streamWindowBytesMax}`,
+      )
     }
   }
 }

@@ -12,7 +12,11 @@ export const pongText = "pong"
 const text = (maximum: number) => v.pipe(v.string(), v.maxLength(maximum))
 const u32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff))
 const labelPattern = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/
-const labelPart = v.pipe(v.string(), v.maxLength(limits.labelLengthMax), v.regex(labelPattern, "not a label: letters, digits and inner . _ / -"))
+const labelPart = v.pipe(
+  v.string(),
+  v.maxLength(limits.labelLengthMax),
+  v.regex(labelPattern, "not a label: letters, digits and inner . _ / -"),
+)
 
 /** Key and value pairs a user gives an agent; at most 16, each part at most 63 characters. */
 export const labelsSchema = v.pipe(
@@ -46,7 +50,12 @@ const agentControlSchema = v.variant("type", [
   /** A clean stop: the endpoint leaves the listing and clients are closed with 1000 "agent stopped". */
   v.object({ type: v.literal("bye") }),
   /** Close one client's socket. */
-  v.object({ type: v.literal("detach"), slot: u32, code: v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(4999)), reason: text(120) }),
+  v.object({
+    type: v.literal("detach"),
+    slot: u32,
+    code: v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(4999)),
+    reason: text(120),
+  }),
 ])
 export type AgentControl = v.InferOutput<typeof agentControlSchema>
 

@@ -1,10 +1,8 @@
 /** Bytes to frames. Everything is checked here, so nothing behind it sees a malformed frame. */
-import { type Frame, type FrameType, frameHeaderBytes, frameTypes, payloadBounds, ProtocolViolation } from "./frame.ts"
+import { type Frame, type FrameType, frameHeaderBytes, frameTypes, ProtocolViolation, payloadBounds } from "./frame.ts"
 import { streamId } from "./ids.ts"
 
-const typeNames: ReadonlyMap<number, FrameType> = new Map(
-  Object.entries(frameTypes).map(([name, number]) => [number, name as FrameType]),
-)
+const typeNames: ReadonlyMap<number, FrameType> = new Map(Object.entries(frameTypes).map(([name, number]) => [number, name as FrameType]))
 const linkFrames: ReadonlySet<FrameType> = new Set<FrameType>(["ping", "pong", "goAway"])
 
 /** The frames of one message body, in order. Payloads are views of `body`. Throws {@link ProtocolViolation}. */

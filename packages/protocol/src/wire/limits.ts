@@ -45,10 +45,10 @@ export const limits = {
   pingDeadMs: 75_000,
   /** Milliseconds for a handshake (dial, hello, welcome). */
   handshakeMs: 10_000,
-  /** Milliseconds until received bytes are acknowledged at the latest, if nothing else carries the acknowledgement. */
-  ackDelayMs: 25,
-  /** Bytes received after which an acknowledgement is sent at once. Half of what is in flight at least while bulk is paced, so the sender never waits for the timer. */
-  ackBytes: 32_768,
+  /** Milliseconds until received bytes are acknowledged at the latest, if nothing else carries it. A paced sender's round trip includes it, so it is short. */
+  ackDelayMs: 5,
+  /** Bytes received after which an acknowledgement is sent at once: an eighth of the usual window. Each costs the relay as much as a message of data. */
+  ackBytes: 131_072,
   /** Milliseconds a link is kept without a transport. */
   resumeGraceMs: 300_000,
   /** Characters of an endpoint name: `PORT--NAME` must fit in one DNS label of 63. */
