@@ -13,7 +13,7 @@ const linkId = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/, "not a link id"
 const linkSecret = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/, "not a link secret"))
 
 /** The client's first message on every transport. */
-export const linkHelloSchema = v.object({
+const linkHelloSchema = v.object({
   type: v.literal("hello"),
   protocol: v.object({ min: version, max: version }),
   link: linkId,

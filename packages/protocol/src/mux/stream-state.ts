@@ -2,7 +2,7 @@
  * The life of a stream (SPEC ST) as one union and one pure transition. `opening`: we asked and wait. `offered`: the
  * peer asked and we have not answered. Each half ends with a FIN of its own.
  */
-export type Half = "open" | "finished"
+type Half = "open" | "finished"
 
 export type StreamState =
   | { readonly phase: "opening"; readonly sent: Half }

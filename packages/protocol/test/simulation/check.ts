@@ -1,5 +1,5 @@
 /** A broken promise of the protocol, found by the simulation. */
-export class BrokenPromise extends Error {
+class BrokenPromise extends Error {
   override readonly name = "BrokenPromise"
 }
 
