@@ -4,10 +4,10 @@
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
+import { basename, dirname } from "node:path"
 import { fileURLToPath } from "node:url"
-
-/** Tasks take one plain value and resolve with one. */
-export type EndTasks = Readonly<Record<string, (argument: never) => Promise<unknown>>>
+import { buildSync } from "esbuild"
+import type { Answer, Call, EndTasks } from "./serve-end.ts"
 
 interface End<Tasks extends EndTasks> {
   readonly pid: number
@@ -18,20 +18,12 @@ interface End<Tasks extends EndTasks> {
 
 type TaskResult<Task> = Task extends (argument: never) => Promise<infer Result> ? Result : never
 
-interface Call {
-  readonly id: number
-  readonly name: string
-  readonly argument: unknown
-}
-
-type Answer = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly error: string }
-
 /** Far above what a task takes, so that a benchmark whose path has lost a message fails instead of waiting for ever. */
 const callTimeoutMs = 120_000
 
-/** Starts the module as an end. */
+/** Starts the module as an end: as plain JavaScript, as it is published. Node's type stripping would cost its collector dearly. */
 export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
-  const child = fork(fileURLToPath(module), { stdio: ["ignore", "inherit", "inherit", "ipc"] })
+  const child = fork(built(fileURLToPath(module)), { stdio: ["ignore", "inherit", "inherit", "ipc"] })
   const exited = once(child, "exit")
   const waiting = new Map<number, PromiseWithResolvers<unknown>>()
   let lastId = 0
@@ -65,19 +57,19 @@ export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
   }
 }
 
-/** Answers the driver's calls; the process ends with the driver. */
-export const serveEnd = (tasks: EndTasks): void => {
-  const run = async ({ id, name, argument }: Call): Promise<Answer> => {
-    try {
-      const task = tasks[name]
-      if (task === undefined) throw new Error(`no task ${name}`)
-      return { id, value: await task(argument as never) }
-    } catch (error) {
-      return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
-    }
-  }
-  process.on("message", (call: Call) => {
-    void run(call).then((answer) => process.send?.(answer))
+/** One file beside the command line's own build, where its dependencies are found. */
+const built = (module: string): string => {
+  const outfile = fileURLToPath(
+    new URL(`../packages/agent-cli/dist/bench/${basename(dirname(module))}-${basename(module, ".ts")}.mjs`, import.meta.url),
+  )
+  buildSync({
+    entryPoints: [module],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    external: ["ws", "@lydell/node-pty", "pino"],
+    logLevel: "error",
   })
-  process.once("disconnect", () => process.exit())
+  return outfile
 }

@@ -1,7 +1,7 @@
 /** The agent's end of the bare relay: echoes, sends with a bounded amount in flight, or sits idle on many sockets. */
 import { once } from "node:events"
 import { WebSocket } from "ws"
-import { serveEnd } from "../end-process.ts"
+import { serveEnd } from "../serve-end.ts"
 
 let echo: WebSocket | undefined
 

@@ -1,7 +1,7 @@
 /** The client's end of the bare relay: times round trips, and receives and acknowledges a stream of messages. */
 import { once } from "node:events"
 import { WebSocket } from "ws"
-import { serveEnd } from "../end-process.ts"
+import { serveEnd } from "../serve-end.ts"
 
 let connected: WebSocket | undefined
 let elapsedMs: Promise<number> | undefined

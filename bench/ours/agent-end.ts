@@ -1,7 +1,7 @@
 /** The agent's end of the real thing: `serve` as the command runs it, and any number of idle agents. */
 import { endpointName, silentLogger } from "@trunkline/protocol"
 import { serve } from "../../packages/agent-cli/src/agent/serve.ts"
-import { serveEnd } from "../end-process.ts"
+import { serveEnd } from "../serve-end.ts"
 
 async function online(gateway: string, secret: string, name: string): Promise<void> {
   const checked = endpointName(name)

@@ -1,7 +1,7 @@
 /** The client's end of the real thing: the SDK over `ws`. */
 import { type Agent, connect, type Terminal } from "@trunkline/client"
 import { dialNode } from "@trunkline/client/node"
-import { serveEnd } from "../end-process.ts"
+import { serveEnd } from "../serve-end.ts"
 
 let connected: { agent: Agent; terminal: Terminal; output: ReadableStreamDefaultReader<Uint8Array> } | undefined
 

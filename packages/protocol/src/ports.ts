@@ -14,7 +14,8 @@ export type Random = (length: number) => Uint8Array
 
 /**
  * Moves whole messages in order, or closes. It neither repeats nor reorders; after `close` or the far end's
- * close nothing more arrives. `send` never blocks and keeps what it was given only until it is written.
+ * close nothing more arrives. `send` never blocks and needs what it was given only until it is written: once the
+ * peer has acknowledged a message its bytes change.
  */
 export interface Transport {
   send(message: Uint8Array): void

@@ -13,6 +13,7 @@ import { InvalidBody } from "../wire/json.ts"
 import { limits, protocolVersion } from "../wire/limits.ts"
 import { encodeLinkControl, type LinkControl, parseLinkControl } from "./link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader, unassignedSlot, writeAck, writeLinkHeader } from "./link-header.ts"
+import { MessagePool } from "./message-pool.ts"
 import { Pacing } from "./pacing.ts"
 import { SendLog } from "./send-log.ts"
 
@@ -73,7 +74,8 @@ export class Link {
   readonly #clock: Clock
   readonly #user: LinkUser
   readonly #options: LinkOptions
-  readonly #log = new SendLog()
+  readonly #pool = new MessagePool(linkHeaderBytes + messageBodyBytes)
+  readonly #log = new SendLog((message) => this.#pool.give(message))
   readonly #pacing = new Pacing()
   #state: LinkState = { phase: "detached" }
   #received = byteOffset(0)
@@ -245,6 +247,7 @@ export class Link {
     const before = this.#log.acked
     if (ack === before) return
     const newest = this.#log.acknowledge(ack, this.#clock.now())
+    if (this.#log.inFlightBytes === 0) this.#pool.clear()
     if (newest !== undefined) this.#pacing.acknowledged(newest, ack, this.#clock.now())
     this.wake()
   }
@@ -343,7 +346,7 @@ export class Link {
   #sendFrames(transport: Transport, frames: readonly Frame[]): void {
     let bodyBytes = 0
     for (const frame of frames) bodyBytes += frameBytes(frame)
-    const message = new Uint8Array(linkHeaderBytes + bodyBytes)
+    const message = this.#pool.take(linkHeaderBytes + bodyBytes)
     let at = linkHeaderBytes
     for (const frame of frames) at = writeFrame(message, at, frame)
     this.#send(transport, message)

@@ -15,12 +15,18 @@ export interface SentMessage {
 }
 
 export class SendLog {
-  #messages: SentMessage[] = []
+  /** Told of each message that nobody will ask for again. */
+  readonly #dropped: (message: Uint8Array) => void
+  #messages: (SentMessage | undefined)[] = []
   /** Index of the oldest entry: shifting an array for each acknowledgement would be quadratic. */
   #head = 0
   #acked = byteOffset(0)
   #ackedAtMs = 0
   #end = byteOffset(0)
+
+  constructor(dropped: (message: Uint8Array) => void = () => {}) {
+    this.#dropped = dropped
+  }
 
   /** Where the next message starts. */
   get end(): ByteOffset {
@@ -53,7 +59,10 @@ export class SendLog {
     let newest: SentMessage | undefined
     for (let next = this.#messages[this.#head]; next !== undefined && next.end <= ack; next = this.#messages[this.#head]) {
       newest = next
+      // Not held until the array is cut: an idle link keeps nothing.
+      this.#messages[this.#head] = undefined
       this.#head += 1
+      this.#dropped(next.message)
     }
     if ((newest?.end ?? this.#acked) !== ack) throw new ProtocolViolation("LK5", `acknowledged ${ack}, which is inside a message`)
     if (ack !== this.#acked) this.#ackedAtMs = nowMs
@@ -66,6 +75,6 @@ export class SendLog {
   }
 
   unacknowledged(): readonly SentMessage[] {
-    return this.#messages.slice(this.#head)
+    return this.#messages.slice(this.#head).filter((entry) => entry !== undefined)
   }
 }

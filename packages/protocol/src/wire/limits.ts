@@ -47,8 +47,8 @@ export const limits = {
   handshakeMs: 10_000,
   /** Milliseconds until received bytes are acknowledged at the latest, if nothing else carries it. A paced sender's round trip includes it, so it is short. */
   ackDelayMs: 5,
-  /** Bytes received after which an acknowledgement is sent at once: an eighth of the usual window. Each costs the relay as much as a message of data. */
-  ackBytes: 131_072,
+  /** Bytes received after which an acknowledgement is sent at once: a quarter of the usual window. Each costs the relay as much as a message of data. */
+  ackBytes: 262_144,
   /** Milliseconds a link is kept without a transport. */
   resumeGraceMs: 300_000,
   /** Characters of an endpoint name: `PORT--NAME` must fit in one DNS label of 63. */

@@ -105,7 +105,7 @@ describe("numbers", () => {
       pingDeadMs: 75_000,
       handshakeMs: 10_000,
       ackDelayMs: 5,
-      ackBytes: 131_072,
+      ackBytes: 262_144,
       resumeGraceMs: 300_000,
       nameLengthMax: 56,
       labelsMax: 16,
