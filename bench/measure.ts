@@ -38,12 +38,12 @@ const hibernatedMs = 12_000
 const idleWarmup = 20
 
 /**
- * What each of 200 idle agents adds to workerd, right after its hello and once its object has been evicted.
+ * What each of 1,000 idle agents adds (with fewer, what the collector has not yet collected decides) to workerd, right after its hello and once its object has been evicted.
  * Once per relay, because memory does not come back: for a median start a fresh relay for each run.
  */
 export const measureIdle = async (
   relay: Pick<MeasuredRelay, "workerdPid" | "connectIdle">,
-  agents = 200,
+  agents = 1_000,
 ): Promise<{ awake: IdleCost; hibernated: IdleCost }> => {
   await relay.connectIdle(idleWarmup)
   // The first ones hibernate before the first reading, or what they give back later would count as a saving of the others.

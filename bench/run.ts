@@ -6,6 +6,8 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync, writeFileSync } from "node:fs"
 import { cpus, platform, release, totalmem } from "node:os"
+import { setTimeout as delay } from "node:timers/promises"
+import { startPty } from "../packages/agent-cli/src/processes/pty-process.ts"
 import { startFloor } from "./floor/floor.ts"
 import { type IdleCost, measureIdle, measureRoundTrip, measureThroughput } from "./measure.ts"
 import { startOurs } from "./ours/ours.ts"
@@ -24,11 +26,33 @@ async function spawnTrue(): Promise<number> {
   return percentile(samples, 0.5)
 }
 
+/** Microseconds from a key to its echo on a terminal of this machine, with nothing of ours in between. */
+async function terminalEcho(): Promise<number> {
+  let echoed = Promise.withResolvers<void>()
+  const terminal = await startPty(
+    { argv: ["sleep", "86400"], cols: 80, rows: 24, env: {} },
+    { output: () => echoed.resolve(), exited() {} },
+  )
+  const samples: number[] = []
+  for (let run = 0; run < 1_200; run++) {
+    // As between two keys over a network: the kernel's workers sleep again.
+    await delay(1)
+    echoed = Promise.withResolvers<void>()
+    const startMs = performance.now()
+    terminal.write(new Uint8Array([120]), () => {})
+    await echoed.promise
+    if (run >= 200) samples.push((performance.now() - startMs) * 1_000)
+  }
+  terminal.signal("SIGKILL")
+  return percentile(samples, 0.5)
+}
+
 interface Round {
   readonly floorTripUs: number
   readonly floorTripP99Us: number
   readonly floorRate: number
   readonly spawnUs: number
+  readonly terminalUs: number
   readonly keyUs: number
   readonly keyP99Us: number
   readonly trueUs: number
@@ -43,6 +67,7 @@ async function round(): Promise<Round> {
   const { megabytesPerSecond: floorRate } = await measureThroughput(floor, 1)
   await floor.stop()
   const spawnUs = await spawnTrue()
+  const terminalUs = await terminalEcho()
   const ours = await startOurs()
   const key = await measureRoundTrip(ours, 1)
   const trueUs = percentile(await ours.trues(200, 20), 0.5)
@@ -55,6 +80,7 @@ async function round(): Promise<Round> {
     floorTripP99Us: floorTrip.p99Us,
     floorRate,
     spawnUs,
+    terminalUs,
     keyUs: key.p50Us,
     keyP99Us: key.p99Us,
     trueUs,
@@ -90,6 +116,12 @@ const of = (field: keyof Round): number => median(results.map((result) => result
 const kibibytes = (bytes: number): number => bytes / 1024
 const comparisons: readonly Comparison[] = [
   { name: "round trip of a key and its echo, p50", unit: "µs", floor: of("floorTripUs"), ours: of("keyUs"), atMost: 1.5 },
+  {
+    name: "the same (floor: round trip + the terminal's own echo)",
+    unit: "µs",
+    floor: of("floorTripUs") + of("terminalUs"),
+    ours: of("keyUs"),
+  },
   { name: "round trip of a key and its echo, p99", unit: "µs", floor: of("floorTripP99Us"), ours: of("keyP99Us") },
   {
     name: "exec of `true` (floor: round trip + spawn + 3 ms)",
@@ -138,7 +170,8 @@ Made by \`pnpm bench\`: medians of ${rounds} rounds in one run, bare relay and o
 budgets, and only ratios of one run mean anything. The floor is a Worker and a Durable Object that forward WebSocket messages and do nothing else, with \`ws\` at both
 ends: same library, same masking, 1 MiB in flight.
 
-Machine: ${machine}. Spawning \`true\` alone takes ${of("spawnUs").toFixed(0)} µs here.
+Machine: ${machine}. Spawning \`true\` alone takes ${of("spawnUs").toFixed(0)} µs here, a key's echo on a
+terminal of its own ${of("terminalUs").toFixed(0)} µs.
 
 ${table(comparisons)}
 `
