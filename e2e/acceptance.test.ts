@@ -54,4 +54,24 @@ describe("the main job", () => {
     await world.startGateway(port)
     await world.until(async () => (await world.endpoint("redials"))?.status === "online")
   })
+
+  test("an agent without a socket is listed while its heartbeats come, beside the others", async () => {
+    await world.agent("socketed")
+    const heartbeat = {
+      method: "PUT",
+      body: JSON.stringify({ url: "https://agent.example.com/", version: "9.9.9", labels: { via: "url" } }),
+    }
+    expect((await world.fetch("/v1/heartbeats/beating", heartbeat)).status).toBe(201)
+    expect((await world.fetch("/v1/heartbeats/beating", heartbeat)).status).toBe(200)
+    const { endpoints } = await world.client().endpoints.list()
+    expect(
+      endpoints.filter(({ name }) => ["beating", "socketed"].includes(name)).map(({ name, mode, status }) => [name, mode, status]),
+    ).toEqual([
+      ["beating", "tunnel-url", "online"],
+      ["socketed", "socket", "online"],
+    ])
+    expect((await world.client().endpoints.list({ labels: { via: "url" } })).endpoints.map(({ name }) => name)).toEqual(["beating"])
+    expect((await world.fetch("/v1/heartbeats/beating", { method: "DELETE" })).status).toBe(204)
+    expect(await world.endpoint("beating")).toBeUndefined()
+  })
 })
