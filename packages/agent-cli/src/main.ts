@@ -25,9 +25,10 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function report(error: unknown, commandName: string | undefined): Promise<number> {
-  const { failureOf } = await import("./failure.ts")
+  const [{ failureOf }, { printable }] = await Promise.all([import("./failure.ts"), import("./output.ts")])
   const { message, remedy, exitCode } = failureOf(error)
-  process.stderr.write(`trunkline: ${message}\n`)
+  // A message may come from a peer.
+  process.stderr.write(`trunkline: ${message.split("\n").map(printable).join("\n")}\n`)
   if (remedy !== undefined) process.stderr.write(`${remedy}\n`)
   if (error instanceof UsageError)
     process.stderr.write(`try: trunkline ${commandName === undefined ? "--help" : `${commandName} --help`}\n`)

@@ -47,7 +47,14 @@ export function formatFields(fields: readonly (readonly [name: string, value: st
 
 const trimLines = (text: string): string => text.replaceAll(/ +$/gm, "")
 
-export const formatJson = (value: unknown): string => `${JSON.stringify(value, null, process.stdout.isTTY ? 2 : 0)}\n`
+/** JSON escapes C0 controls by itself; a terminal acts on C1 ones as well. */
+export const formatJson = (value: unknown): string => `${escapeC1(JSON.stringify(value, null, process.stdout.isTTY ? 2 : 0))}\n`
+
+/** One line of NDJSON. */
+export const formatJsonLine = (value: unknown): string => `${escapeC1(JSON.stringify(value))}\n`
+
+const escapeC1 = (json: string): string =>
+  json.replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** `os=linux role=ci` */
 export const formatLabels = (labels: Readonly<Record<string, string>>): string =>

@@ -23,6 +23,9 @@ export function rememberName(name: EndpointName): void {
   if (knownNames.size > knownMax && oldest.done !== true) knownNames.delete(oldest.value)
 }
 
+/** The names known to this isolate, also those that no registry lists: an agent that has not said hello yet, or has stopped. */
+export const rememberedNames = (): readonly EndpointName[] => [...knownNames]
+
 /** Whether an agent has dialled under this name, so that its object may be touched. */
 async function isKnown(env: Env, name: EndpointName): Promise<boolean> {
   if (knownNames.has(name)) return true

@@ -21,13 +21,22 @@ export async function readJsonObject(request: Request, bytesMax = usualBytesMax)
 
 async function readText(request: Request, bytesMax: number): Promise<string> {
   if (request.body === null) return ""
-  const decoder = new TextDecoder("utf-8")
+  // A command with a character replaced is another command.
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })
   let bytes = 0
   let text = ""
   for await (const chunk of request.body as ReadableStream<Uint8Array>) {
     bytes += chunk.byteLength
     if (bytes > bytesMax) throw new TunnelError("too-large", `the body is longer than ${bytesMax} bytes`)
-    text += decoder.decode(chunk, { stream: true })
+    text += decode(decoder, chunk, true)
   }
-  return text + decoder.decode()
+  return text + decode(decoder, new Uint8Array(0), false)
+}
+
+function decode(decoder: TextDecoder, bytes: Uint8Array, stream: boolean): string {
+  try {
+    return decoder.decode(bytes, { stream })
+  } catch {
+    throw new TunnelError("bad-request", "the body is not UTF-8")
+  }
 }

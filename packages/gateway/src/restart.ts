@@ -11,6 +11,8 @@ export function refuseSockets(forMs: number): void {
   refusingUntilMs = Date.now() + forMs
 }
 
+export const isRefusingSockets = (): boolean => Date.now() < refusingUntilMs
+
 export function requireTakingSockets(): void {
-  if (Date.now() < refusingUntilMs) throw new TunnelError("overloaded", "the gateway is about to restart: retry in a few seconds")
+  if (isRefusingSockets()) throw new TunnelError("overloaded", "the gateway is about to restart: retry in a few seconds")
 }

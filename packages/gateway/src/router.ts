@@ -75,7 +75,8 @@ function preflight(route: Route): Response {
 /** A fault of ours: the log has the cause, the caller the id to ask about. */
 function unexpected(error: unknown, requestId: string): Response {
   console.error("request.failed", { requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
-  return failure(new TunnelError("internal", "the gateway failed on this request; its log has the cause under the request id"), requestId)
+  const message = "the gateway failed on this request; its log has the cause under the request id"
+  return failure(new TunnelError("internal", message, { delivered: "unknown" }), requestId)
 }
 
 /** An upgrade goes back untouched: its headers belong to the handshake. */

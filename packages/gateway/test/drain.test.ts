@@ -1,7 +1,8 @@
 /** `POST /v1/admin/drain`: in a file of its own, because for a while after it the isolate takes no sockets. */
 import { evictDurableObject } from "cloudflare:test"
 import { afterEach, expect, test, vi } from "vitest"
-import { bearer, callJson, connectAgent, connectClient, freshName, listed, objectOf, refusal, upgrade } from "./peers.ts"
+import { Machine } from "./machine.ts"
+import { bearer, call, callJson, connectAgent, connectClient, dialAgent, freshName, listed, objectOf, refusal, upgrade } from "./peers.ts"
 
 afterEach(() => vi.useRealTimers())
 
@@ -28,6 +29,24 @@ test("drain closes every agent and client with 1012, also those whose agent is a
   }
   expect(await listed(here)).toMatchObject({ status: "offline" })
   expect((await connectAgent(here)).generation).toBe(2)
+})
+
+test("drain closes a socket that has not said hello, under a name no listing shows", async () => {
+  const silent = await dialAgent(freshName("silent"))
+  await silent.settled()
+  expect(await drain({ refuseMs: 0 })).toMatchObject({ body: { failed: 0 } })
+  expect(await silent.closed).toEqual({ code: 1012, reason: "the gateway restarts" })
+})
+
+test("drain ends the gateway's own commands, with an outcome that nobody takes for success", async () => {
+  const machine = await Machine.start(freshName("busy"))
+  const answer = call(`/v1/agents/${machine.name}/exec`, { method: "POST", headers: bearer, body: '{"argv":["sleep"]}' })
+  ;(await machine.nextRun()).start()
+  await machine.roundTrip()
+  await drain({ refuseMs: 3_000 })
+  expect(await refusal(await answer)).toMatchObject({ status: 502, code: "link-lost", retryable: false })
+  // Takes the refusal back.
+  await drain({ refuseMs: 0 })
 })
 
 test("drain refuses new sockets for the time it was told", async () => {

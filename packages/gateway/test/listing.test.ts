@@ -68,6 +68,8 @@ describe("a heartbeat", () => {
     ["a url of another scheme", { ...heartbeat, url: "ws://build-7.example" }],
     ["no url", { labels: {}, version: "1" }],
     ["a url that is none", { ...heartbeat, url: "build-7" }],
+    ["a url that holds credentials", { ...heartbeat, url: "https://user:secret@build-7.example" }],
+    ["a version that would move somebody's cursor", { ...heartbeat, version: "1.0\u009b2J" }],
     ["labels that are none", { ...heartbeat, labels: { "": "x" } }],
     ["no version", { url: heartbeat.url }],
     [

@@ -104,6 +104,9 @@ export const callJson = async (path: string, init: RequestInit = {}): Promise<{ 
   return { status: response.status, body: await response.json() }
 }
 
+/** The whole body; `text()` itself warns of every content type that does not start with "text". */
+export const textOf = async (response: Response): Promise<string> => new TextDecoder().decode(await response.arrayBuffer())
+
 /** The error of a refused call: its status and code. */
 export async function refusal(response: Response): Promise<{ status: number; code: string; message: string; retryable: boolean }> {
   const { error } = (await response.json()) as { error: { code: string; message: string; retryable: boolean } }

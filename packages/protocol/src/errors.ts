@@ -76,6 +76,7 @@ export interface ErrorBody {
     readonly code: ErrorCode
     readonly message: string
     readonly retryable: boolean
+    readonly delivered: Delivered
     readonly requestId: string
   }
 }

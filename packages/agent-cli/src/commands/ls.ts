@@ -3,7 +3,7 @@ import type { Endpoint, EndpointStatus, Gateway } from "@trunkline/client"
 import { TunnelError } from "@trunkline/protocol"
 import type { Values } from "../config.ts"
 import { type GatewayValues, openGateway } from "../gateway-client.ts"
-import { formatAge, formatJson, formatLabels, formatTable, printable, styled } from "../output.ts"
+import { formatAge, formatJson, formatJsonLine, formatLabels, formatTable, printable, styled } from "../output.ts"
 import { writeAll } from "../stdio.ts"
 
 type ListValues = GatewayValues & Values<"labelFilter" | "status" | "watch" | "listOutput">
@@ -81,7 +81,7 @@ async function watch(gateway: Gateway, values: ListValues): Promise<number> {
         const text = endpoints.length === 0 ? emptyText(values) : render(endpoints, "table")
         await writeAll(process.stdout, `\u001b[H${text.replaceAll("\n", "\u001b[K\n")}\u001b[J`)
       } else {
-        for (const change of changesBetween(known, endpoints)) await writeAll(process.stdout, `${JSON.stringify(change)}\n`)
+        for (const change of changesBetween(known, endpoints)) await writeAll(process.stdout, formatJsonLine(change))
       }
       known = new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]))
     } catch (error) {

@@ -1,7 +1,8 @@
 /** The workerd configuration of a gateway on this machine, as Cap'n Proto text. Pure: paths and names in, text out. */
 
-/** The same date as `packages/gateway/wrangler.jsonc`, so that the bundle behaves alike on both platforms. */
+/** The same date and flags as `packages/gateway/wrangler.jsonc`, so that the bundle behaves alike on both platforms. */
 export const compatibilityDate = "2026-11-15"
+export const compatibilityFlags = ["enable_request_signal", "no_web_socket_compression"] as const
 
 /** Environment variables that become text bindings; workerd reads them itself, so their values are in no file and no argv. */
 export const textBindingNames = ["GATEWAY_SECRET", "GATEWAY_SECRET_PREVIOUS", "TAKEOVER"] as const
@@ -55,6 +56,7 @@ const config :Workerd.Config = (
 const gateway :Workerd.Worker = (
   modules = [(name = "gateway.js", esModule = embed ${capnpText(`/${options.bundleName}`)})],
   compatibilityDate = "${compatibilityDate}",
+  compatibilityFlags = [${compatibilityFlags.map(capnpText).join(", ")}],
   durableObjectNamespaces = [
     (className = "AgentSocket", uniqueKey = "gateway-AgentSocket", enableSql = true),
     (className = "Registry", uniqueKey = "gateway-Registry", enableSql = true),

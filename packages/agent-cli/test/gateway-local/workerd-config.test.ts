@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { expect, test } from "vitest"
 import { formatAddress, localUrl } from "../../src/gateway-local/listen-address.ts"
-import { capnpText, compatibilityDate, workerdConfig } from "../../src/gateway-local/workerd-config.ts"
+import { capnpText, compatibilityDate, compatibilityFlags, workerdConfig } from "../../src/gateway-local/workerd-config.ts"
 
 const options = {
   address: "127.0.0.1:0",
@@ -30,7 +30,8 @@ test("addresses put IPv6 hosts in brackets, and a gateway on every interface is 
   expect(localUrl("gateway.test", 80)).toBe("http://gateway.test:80")
 })
 
-test("the compatibility date is the one that a deployed gateway has", () => {
+test("the compatibility date and flags are those that a deployed gateway has", () => {
   const deployed = readFileSync(new URL("../../../gateway/wrangler.jsonc", import.meta.url), "utf8")
   expect(deployed).toContain(`"compatibility_date": "${compatibilityDate}"`)
+  expect(deployed).toContain(`"compatibility_flags": [${compatibilityFlags.map((flag) => `"${flag}"`).join(", ")}]`)
 })

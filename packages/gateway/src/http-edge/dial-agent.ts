@@ -2,19 +2,24 @@
 
 import { Agent, type Dial } from "@trunkline/client"
 import { systemClock } from "@trunkline/client/runtime"
-import type { EndpointName, Principal } from "@trunkline/protocol"
+import { type EndpointName, limits, type Principal, TunnelError } from "@trunkline/protocol"
 import type { Env } from "../env.ts"
 import { openLink } from "../open-link.ts"
+import { isRefusingSockets } from "../restart.ts"
+import { withTimeout } from "../timeout.ts"
 
 /** An agent handle for one request. Its link ends with `close()`, and at the latest with the request. */
 export function agentFor(env: Env, name: EndpointName, principal: Principal, gateway: URL): Agent {
   return new Agent(name, { gateway, token: "", dial: dialObject(env, name, principal), clock: systemClock, idleMs: 0 })
 }
 
-const dialObject =
-  (env: Env, name: EndpointName, principal: Principal): Dial =>
-  async (_target, events) => {
-    const socket = await openLink(env, name, principal)
+function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
+  let dialled = false
+  return async (_target, events) => {
+    // This process is about to end, and the request with it: trying on would only keep it from ending.
+    if (dialled && isRefusingSockets()) throw new TunnelError("link-lost", "the gateway restarts", { delivered: "unknown" })
+    const socket = await withTimeout(openLink(env, name, principal), "opening a link", limits.handshakeMs)
+    dialled = true
     // Listeners first: the object has sent its greeting already.
     socket.addEventListener("message", ({ data }) => {
       if (typeof data === "string") events.message(data)
@@ -40,3 +45,4 @@ const dialObject =
       },
     }
   }
+}

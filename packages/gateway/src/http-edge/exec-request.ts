@@ -4,11 +4,18 @@ import type { Command } from "@trunkline/client"
 import { checkBody, durationMsSchema, InvalidBody, TunnelError } from "@trunkline/protocol"
 import * as v from "valibot"
 
+/** A list would pass for a record with numbers for names. */
+const variables = v.pipe(
+  v.unknown(),
+  v.check((value) => !Array.isArray(value), "variables are an object of names and values"),
+  v.record(v.string(), v.string()),
+)
+
 const schema = v.object({
   argv: v.optional(v.pipe(v.array(v.string()), v.minLength(1, "the command is empty"))),
   command: v.optional(v.pipe(v.string(), v.minLength(1, "the command is empty"))),
   cwd: v.optional(v.string()),
-  env: v.optional(v.record(v.string(), v.string())),
+  env: v.optional(variables),
   stdin: v.optional(v.string()),
   timeoutMs: v.optional(durationMsSchema),
   idempotencyKey: v.optional(v.unknown()),

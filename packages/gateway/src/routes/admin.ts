@@ -4,6 +4,7 @@ import type { DrainCounts } from "../agent/legs.ts"
 import { json } from "../answer.ts"
 import { requireGateway } from "../auth.ts"
 import type { Env } from "../env.ts"
+import { rememberedNames } from "../open-link.ts"
 import { allRegistries } from "../registry/shards.ts"
 import { readJsonObject } from "../request-body.ts"
 import { refuseSockets } from "../restart.ts"
@@ -38,22 +39,33 @@ async function drain({ request, env, secrets }: Call): Promise<Response> {
   // First, so that no agent that was told to redial slips back in.
   refuseSockets(refuseMs)
   let report: DrainReport = { endpoints: 0, agents: 0, clients: 0, failed: 0 }
+  const unlisted = new Set<string>(rememberedNames())
   for await (const names of listedNames(env)) {
-    const results = await Promise.all(names.map((name) => drainOne(env, name)))
-    for (const result of results) report = add(report, result)
+    for (const name of names) unlisted.delete(name)
+    for (const batch of inBatches(names)) report = await drainAll(env, batch, report)
   }
+  for (const batch of inBatches([...unlisted])) report = await drainAll(env, batch, report)
   return json(report)
 }
 
-/** Every listed name, in batches: clients may also wait at an agent that is offline. */
+/** Every listed name: clients may also wait at an agent that is offline. */
 async function* listedNames(env: Env): AsyncGenerator<readonly string[]> {
   for (const registry of allRegistries(env)) {
     for (let after: string | undefined = ""; after !== undefined; ) {
       const names: string[] = await registry.names(after, namesPerCall)
-      for (let start = 0; start < names.length; start += batchSize) yield names.slice(start, start + batchSize)
+      yield names
       after = names.at(-1)
     }
   }
+}
+
+function* inBatches(names: readonly string[]): Generator<readonly string[]> {
+  for (let start = 0; start < names.length; start += batchSize) yield names.slice(start, start + batchSize)
+}
+
+async function drainAll(env: Env, names: readonly string[], report: DrainReport): Promise<DrainReport> {
+  const results = await Promise.all(names.map((name) => drainOne(env, name)))
+  return results.reduce(add, report)
 }
 
 async function drainOne(env: Env, name: string): Promise<DrainCounts | undefined> {

@@ -48,12 +48,16 @@ function readUrl(value: unknown): string {
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw new TunnelError("bad-request", `url is an http or https URL of at most ${urlLengthMax} characters`)
   }
+  if (url.username !== "" || url.password !== "") {
+    throw new TunnelError("bad-request", "url holds credentials, which everybody who may list endpoints would see: leave them out")
+  }
   return url.href.replace(/\/+$/, "")
 }
 
 function readVersion(value: unknown): string {
-  if (typeof value !== "string" || value.length > versionLengthMax) {
-    throw new TunnelError("bad-request", `version is text of at most ${versionLengthMax} characters`)
+  // Control characters would reach the terminals of those who list endpoints.
+  if (typeof value !== "string" || value.length > versionLengthMax || /\p{Cc}/u.test(value)) {
+    throw new TunnelError("bad-request", `version is text of at most ${versionLengthMax} characters, none of them a control character`)
   }
   return value
 }
