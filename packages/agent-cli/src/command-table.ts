@@ -1,13 +1,6 @@
 /** The commands: what each is called, takes and says in its help. What it does is loaded when it is run. */
 import type { Field, Values } from "./config.ts"
-
-/** What stands on the command line besides options. */
-export interface Operands {
-  /** The agent's name, or the shell of `completion`; "" for commands that take none. */
-  readonly name: string
-  /** What follows `--`. */
-  readonly command: readonly string[]
-}
+import type { Operands } from "./operands.ts"
 
 export interface CommandSpec {
   readonly name: string

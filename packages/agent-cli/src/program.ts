@@ -1,7 +1,8 @@
 /** Reads a command line: commander, fed by the command table and the settings table. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander"
-import { type CommandSpec, commands, type Operands } from "./command-table.ts"
+import { type CommandSpec, commands } from "./command-table.ts"
 import { describeSetting, type Field, isToggle, readEnvironment, type Setting, settingOf, type Values } from "./config.ts"
+import type { Operands } from "./operands.ts"
 import { UsageError } from "./usage-error.ts"
 
 export interface Invocation {

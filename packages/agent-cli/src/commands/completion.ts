@@ -1,6 +1,7 @@
 /** `trunkline completion SHELL`: scripts made of the command table and the settings table. */
-import { type CommandSpec, commands, type Operands } from "../command-table.ts"
+import { type CommandSpec, commands } from "../command-table.ts"
 import { isToggle, type Setting, settingOf } from "../config.ts"
+import type { Operands } from "../operands.ts"
 import { writeAll } from "../stdio.ts"
 import { UsageError } from "../usage-error.ts"
 

@@ -1,8 +1,8 @@
 /** `trunkline info NAME`: one endpoint, and the round trip to its agent. */
 import type { Agent, EndpointDetail } from "@trunkline/client"
-import type { Operands } from "../command-table.ts"
 import type { Values } from "../config.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
+import type { Operands } from "../operands.ts"
 import { formatAge, formatFields, formatJson, formatLabels, printable, showProgress } from "../output.ts"
 import { writeAll } from "../stdio.ts"
 import { styledStatus } from "./ls.ts"

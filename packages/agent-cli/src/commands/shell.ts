@@ -1,6 +1,7 @@
 /** `trunkline shell NAME`: a terminal with the login shell, or with a program. */
-import type { Operands } from "../command-table.ts"
+
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
+import type { Operands } from "../operands.ts"
 import { showTerminal } from "../terminal/session.ts"
 import { UsageError } from "../usage-error.ts"
 

@@ -1,0 +1,7 @@
+/** What stands on the command line besides options. */
+export interface Operands {
+  /** The agent's name, or the shell of `completion`; "" for commands that take none. */
+  readonly name: string
+  /** What follows `--`. */
+  readonly command: readonly string[]
+}
