@@ -43,7 +43,7 @@ export class Agent {
   }
 
   /** Starts a command and resolves when it runs. */
-  spawn(command: Command, options: SpawnProcessOptions = {}): Promise<Process> {
+  async spawn(command: Command, options: SpawnProcessOptions = {}): Promise<Process> {
     const open = { ...execOpen(command, options, options.stdin === "pipe"), detach: options.detach ?? false }
     return Process.start(this.#connection, "exec", open, options.signal)
   }

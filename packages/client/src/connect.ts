@@ -31,6 +31,8 @@ export class Gateway {
     this.#options = options
     this.url = gatewayUrl(options.url)
     if (options.token === "") throw new TunnelError("unauthorised", "the token is empty")
+    if (!/^[\x21-\x7e]+$/.test(options.token))
+      throw new TunnelError("unauthorised", "the token holds a character that no token has, such as a line end")
     this.endpoints = new Endpoints({ url: this.url, token: options.token, fetch: options.fetch ?? fetch })
   }
 
@@ -58,7 +60,7 @@ export class Gateway {
   }
 }
 
-/** Nothing is sent before the first call. Throws `bad-request` for a URL that is none. */
+/** Nothing is sent before the first call. Throws `bad-request` for a URL that is none, `unauthorised` for a token that cannot be one. */
 export const connect = (options: ConnectOptions): Gateway => new Gateway(options)
 
 function gatewayUrl(value: string | URL): URL {

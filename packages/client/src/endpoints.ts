@@ -76,7 +76,11 @@ export class Endpoints {
   /** One endpoint, asked of its own object. Rejects with `agent-unknown`. */
   async get(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<EndpointDetail> {
     if (endpointName(name) === undefined) throw new TunnelError("bad-name", `"${name}" is not an endpoint name: ${endpointNameRule}`)
-    return (await callGateway(this.#api, `v1/endpoints/${name}`, initOf(options.signal))) as EndpointDetail
+    const detail = await callGateway(this.#api, `v1/endpoints/${name}`, initOf(options.signal))
+    if (typeof detail !== "object" || detail === null || !("name" in detail)) {
+      throw new TunnelError("protocol-error", "the gateway's answer is no endpoint; do client and gateway have the same version?")
+    }
+    return detail as EndpointDetail
   }
 }
 

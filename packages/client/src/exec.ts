@@ -1,12 +1,13 @@
 /** One command, run to its end, with its output collected. */
-import { type ExecOpen, type Exit, TunnelError } from "@trunkline/protocol"
+import { checkBody, type ExecOpen, type Exit, execOpenSchema, TunnelError } from "@trunkline/protocol"
+import { checkRequest } from "./check-request.ts"
+import { feed, type Input } from "./input.ts"
 import type { LinkConnection } from "./link-connection.ts"
 import { Process } from "./process.ts"
+import type { OutputEvent } from "./process-output.ts"
 
 /** An argv, or a line for the agent's shell. */
 export type Command = string | readonly string[]
-
-export type Input = string | Uint8Array | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>
 
 export interface SpawnOptions {
   /** Working directory at the agent; the user's home by default. */
@@ -43,48 +44,35 @@ export interface ExecResult {
 /** Bytes: what a script keeps in memory without thinking about it. */
 const defaultOutputBytesMax = 16_777_216
 
+/** Throws `bad-request` for what the agent would not take. */
 export function execOpen(command: Command, options: SpawnOptions, stdin: boolean): ExecOpen {
   const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : command
-  const [file, ...rest] = argv
-  if (file === undefined || file === "") throw new TunnelError("bad-request", "the command is empty")
-  return {
-    argv: [file, ...rest],
-    env: { ...options.env },
-    stdin,
-    detach: false,
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-  }
+  if (command.length === 0) throw new TunnelError("bad-request", "the command is empty")
+  const { cwd, env = {}, timeoutMs } = options
+  return checkRequest(() => checkBody(execOpenSchema, { argv, env, stdin, detach: false, cwd, timeoutMs }))
 }
 
 export async function exec(connection: LinkConnection, command: Command, options: ExecOptions = {}): Promise<ExecResult> {
-  const open = execOpen(command, options, options.stdin !== undefined)
-  const process = await Process.start(connection, "exec", open, options.signal)
-  if (options.stdin !== undefined) feed(process, options.stdin)
-  const kept = { stdout: new Collected(), stderr: new Collected() }
-  let free = options.outputBytesMax ?? defaultOutputBytesMax
-  let truncated = false
-  for await (const event of process.output()) {
-    if (event.type === "exit") {
-      const result = execResult(event.exit, {
-        stdout: kept.stdout.text(),
-        stderr: kept.stderr.text(),
-        truncated,
-        durationMs: event.durationMs,
-      })
-      if (options.check === true && result.exitCode !== 0) {
-        throw new TunnelError("command-failed", `the command ${describeExit(event.exit)}`, { delivered: "yes", cause: result })
-      }
-      return result
+  const { stdin, check = false, outputBytesMax = defaultOutputBytesMax } = options
+  const open = execOpen(command, options, stdin !== undefined)
+  const inputFailed = new AbortController()
+  const signal = options.signal === undefined ? inputFailed.signal : AbortSignal.any([options.signal, inputFailed.signal])
+  try {
+    const process = await Process.start(connection, "exec", open, signal)
+    const output = process.output()
+    if (stdin !== undefined) feed(process, stdin).catch((error: unknown) => inputFailed.abort(error))
+    const { exit, result } = await collect(output, outputBytesMax)
+    if (check && result.exitCode !== 0) {
+      throw new TunnelError("command-failed", `the command ${describeExit(exit)}`, { delivered: "yes", cause: result })
     }
-    const bytes = event.bytes.subarray(0, free)
-    truncated ||= bytes.byteLength < event.bytes.byteLength
-    free -= bytes.byteLength
-    kept[event.type].add(bytes)
+    return result
+  } catch (error) {
+    const { aborted, reason } = inputFailed.signal
+    // An input that fails half-way must not look like one that ended: the command is ended instead.
+    if (aborted) throw new TunnelError("aborted", `the input failed: ${reason}; the command was ended`, { delivered: "yes", cause: reason })
+    throw error
   }
-  throw new TunnelError("internal", "the output ended without an exit", { delivered: "yes" })
 }
-
 export function describeExit(exit: Exit): string {
   switch (exit.type) {
     case "code":
@@ -98,29 +86,35 @@ export function describeExit(exit: Exit): string {
   }
 }
 
-function execResult(exit: Exit, rest: Pick<ExecResult, "stdout" | "stderr" | "truncated" | "durationMs">): ExecResult {
-  switch (exit.type) {
-    case "code":
-      return { exitCode: exit.code, signal: null, outcome: "exited", ...rest }
-    case "signal":
-      return { exitCode: null, signal: exit.signal, outcome: "signalled", ...rest }
-    case "timeout":
-      return { exitCode: null, signal: null, outcome: "timeout", ...rest }
-    case "unknown":
-      return { exitCode: null, signal: null, outcome: "unknown", ...rest }
+/** Reads to the end, and keeps what the bound allows. */
+async function collect(output: AsyncIterable<OutputEvent>, bytesMax: number): Promise<{ exit: Exit; result: ExecResult }> {
+  const kept = { stdout: new Collected(), stderr: new Collected() }
+  let free = bytesMax
+  let truncated = false
+  for await (const event of output) {
+    if (event.type === "exit") {
+      const { exit, durationMs } = event
+      return { exit, result: { ...outcomeOf(exit), stdout: kept.stdout.text(), stderr: kept.stderr.text(), truncated, durationMs } }
+    }
+    const bytes = event.bytes.subarray(0, free)
+    truncated ||= bytes.byteLength < event.bytes.byteLength
+    free -= bytes.byteLength
+    kept[event.type].add(bytes)
   }
+  throw new TunnelError("internal", "the output ended without an exit", { delivered: "yes" })
 }
 
-/** Writes the input and ends it. A command that ends before it has read all of it is no error. */
-function feed(process: Process, input: Input): void {
-  const write = async () => {
-    if (typeof input === "string") await process.write(new TextEncoder().encode(input))
-    else if (input instanceof Uint8Array) await process.write(input)
-    else for await (const chunk of input) await process.write(chunk)
-    process.closeInput()
+function outcomeOf(exit: Exit): Pick<ExecResult, "exitCode" | "signal" | "outcome"> {
+  switch (exit.type) {
+    case "code":
+      return { exitCode: exit.code, signal: null, outcome: "exited" }
+    case "signal":
+      return { exitCode: null, signal: exit.signal, outcome: "signalled" }
+    case "timeout":
+      return { exitCode: null, signal: null, outcome: "timeout" }
+    case "unknown":
+      return { exitCode: null, signal: null, outcome: "unknown" }
   }
-  // An input that fails half-way must not look like one that ended: the process is ended instead.
-  write().catch(() => process.kill("SIGKILL"))
 }
 
 /** Bytes in growing blocks: many small chunks cost neither an object each nor the buffers they came in. */
@@ -139,6 +133,7 @@ class Collected {
   }
 
   text(): string {
-    return new TextDecoder().decode(this.#block.subarray(0, this.#length))
+    // A byte order mark is a character like any other.
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#block.subarray(0, this.#length))
   }
 }

@@ -10,19 +10,20 @@ export interface GatewayApi {
 /** Milliseconds for an answer that is made from memory or one storage read. */
 const answerMs = 30_000
 
-/** The JSON answer. Rejects with the gateway's own error, or `gateway-unreachable`. */
+/** The JSON answer; undefined if it has no body. Rejects with the gateway's own error, `gateway-unreachable`, `aborted`, or `protocol-error` for what is not JSON. */
 export async function callGateway(api: GatewayApi, path: string, init: RequestInit = {}): Promise<unknown> {
   const url = new URL(path, api.url)
   const signal = AbortSignal.any([AbortSignal.timeout(answerMs), ...(init.signal == null ? [] : [init.signal])])
   let response: Response
+  let text: string
   try {
     const { fetch } = api
     response = await fetch(url, { ...init, signal, headers: { ...init.headers, authorization: `Bearer ${api.token}` } })
+    text = await response.text()
   } catch (error) {
     if (init.signal?.aborted === true) throw abortedError(init.signal)
     throw unreachable(api.url, error)
   }
-  const text = await response.text()
   if (!response.ok) throw errorFromBody(response.status, text)
   if (text === "") return undefined
   try {
@@ -42,6 +43,9 @@ export function errorFromBody(status: number, body: string): TunnelError {
   } catch {
     // Not a gateway's error: something in between answered.
   }
+  // A proxy says so while the gateway behind it restarts or is overrun.
+  if (status >= 500 || status === 408 || status === 429)
+    return new TunnelError("gateway-unreachable", `the gateway cannot be reached: something in front of it answers HTTP ${status}`)
   return new TunnelError("protocol-error", `HTTP ${status} that is not a gateway's answer; is the gateway's URL right?`)
 }
 

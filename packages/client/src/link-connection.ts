@@ -4,7 +4,6 @@
  */
 import {
   assertNever,
-  byteOffset,
   type Clock,
   closeCodes,
   type GatewayToClient,
@@ -24,7 +23,10 @@ import {
   type TransportEvents,
   TunnelError,
 } from "@trunkline/protocol"
+import { boundedDial } from "./bounded-dial.ts"
+import { closeError } from "./close-error.ts"
 import type { Dial, DialTarget, Socket } from "./dial.ts"
+import { abortedError } from "./gateway-api.ts"
 import { randomText } from "./runtime.ts"
 
 export interface LinkConnectionOptions {
@@ -41,15 +43,20 @@ type State =
   | { readonly phase: "dialling"; readonly mux: Promise<Mux> }
   | { readonly phase: "linked"; readonly mux: Mux }
 
+/** Events that may come between a socket's opening and its adoption, which are one turn apart; an honest gateway has one or two to say. */
+const earlyEventsMax = 64
+
 export class LinkConnection {
   readonly #options: LinkConnectionOptions
   #state: State = { phase: "idle" }
+  /** Aborted when the link is over, and with it every dial for it. */
   #stop = new AbortController()
   #socket: Socket | undefined
   #transport: TransportEvents | undefined
   #identity = { link: "", secret: "" }
   #attempt = 0
-  #connectedAtMs = 0
+  /** When the socket opened; undefined once its loss has been counted. */
+  #connectedAtMs: number | undefined
   #heardAtMs = 0
   #cancelPing: (() => void) | undefined
   #cancelIdle: (() => void) | undefined
@@ -64,14 +71,8 @@ export class LinkConnection {
 
   /** Opens a stream, on the link there is or on a new one. Rejects with TunnelError, `delivered: "no"`. */
   async open(kind: string, body: unknown, events: StreamEvents, signal?: AbortSignal): Promise<MuxStream> {
-    this.#streams += 1
-    this.#cancelIdle?.()
-    let released = false
-    const release = () => {
-      if (released) return
-      released = true
-      this.#release()
-    }
+    if (signal?.aborted === true) throw abortedError(signal)
+    const release = this.#use()
     try {
       const mux = await untilAborted(this.#mux(), signal)
       return mux.open(kind, body, {
@@ -89,27 +90,33 @@ export class LinkConnection {
 
   /** Round trip to the agent in milliseconds. */
   async ping(): Promise<number> {
-    this.#streams += 1
+    const release = this.#use()
     try {
       return await (await this.#mux()).ping()
     } finally {
-      this.#release()
+      release()
     }
   }
 
   /** Ends the link and every stream on it. A later call dials anew. */
   close(reason = new TunnelError("aborted", "the connection was closed", { delivered: "unknown" })): void {
-    const state = this.#state
-    this.#stop.abort(reason)
-    this.#stop = new AbortController()
-    if (state.phase === "linked") state.mux.link.end(reason)
-    this.#reset()
+    // Its end resets. Who hears of it may have opened the next link by the time this returns.
+    if (this.#state.phase === "linked") this.#state.mux.link.end(reason)
+    else this.#reset(reason)
   }
 
-  #release(): void {
-    this.#streams -= 1
-    if (this.#streams > 0) return
-    this.#cancelIdle = this.#options.clock.schedule(this.#options.idleMs, () => this.close())
+  /** Keeps the link until the result is called, once or more. */
+  #use(): () => void {
+    this.#streams += 1
+    this.#cancelIdle?.()
+    let released = false
+    return () => {
+      if (released) return
+      released = true
+      this.#streams -= 1
+      if (this.#streams > 0 || this.#state.phase === "idle") return
+      this.#cancelIdle = this.#options.clock.schedule(this.#options.idleMs, () => this.close())
+    }
   }
 
   #mux(): Promise<Mux> {
@@ -130,55 +137,60 @@ export class LinkConnection {
 
   async #start(): Promise<Mux> {
     const stop = this.#stop
+    const mux: Mux = new Mux({
+      role: "client",
+      link: {
+        clock: this.#options.clock,
+        detached: () => this.#detached(mux),
+        ended: (error) => this.#linkEnded(mux, error),
+      },
+    })
     try {
-      const arrived: (Uint8Array | string)[] = []
-      const socket = await this.#dialSocket(stop.signal, arrived)
-      this.#identity = { link: randomText(16), secret: randomText(32) }
-      this.#attempt = 0
-      const mux: Mux = new Mux({
-        role: "client",
-        link: {
-          clock: this.#options.clock,
-          detached: () => this.#detached(mux),
-          ended: () => this.#linkEnded(mux),
-        },
+      await this.#connect(stop.signal, (transport) => {
+        this.#identity = { link: randomText(16), secret: randomText(32) }
+        this.#attempt = 0
+        this.#state = { phase: "linked", mux }
+        return mux.link.start(transport, this.#hello(mux))
       })
-      this.#state = { phase: "linked", mux }
-      this.#adopt(socket)
-      this.#transport = mux.link.start(this.#transportOn(socket), this.#hello(mux))
-      for (const message of arrived) this.#receive(socket, message)
       return mux
     } catch (error) {
-      if (this.#stop === stop) this.#reset()
-      throw error
+      if (this.#stop === stop) this.#reset(error)
+      throw undelivered(error)
     }
   }
 
-  /** Messages that come before the caller has the socket wait in `arrived`. */
-  async #dialSocket(signal: AbortSignal, arrived: (Uint8Array | string)[]): Promise<Socket> {
-    let opened: Socket | undefined
-    let lost: { code: number; reason: string } | undefined
-    const socket = await this.#options.dial(
-      { ...this.#options.target, signal: AbortSignal.any([signal, AbortSignal.timeout(limits.handshakeMs)]) },
+  async #resume(mux: Mux, stop: AbortSignal): Promise<void> {
+    await this.#connect(stop, (transport) => mux.link.resume(transport, this.#hello(mux)))
+  }
+
+  /** Dials and greets. Rejects with TunnelError, and with the reason of `stop` as soon as that is aborted. */
+  async #connect(stop: AbortSignal, greet: (transport: Transport) => TransportEvents): Promise<void> {
+    const { target, dial, clock } = this.#options
+    let socket: Socket | undefined
+    let early: (() => void)[] | undefined = []
+    const hear = (event: () => void) => {
+      if (early === undefined) {
+        if (socket === this.#socket) event()
+      } else if (early.length < earlyEventsMax) early.push(event)
+    }
+    socket = await boundedDial(
+      { dial, target, clock, stop },
       {
-        message: (message) => {
-          if (opened !== undefined && opened === this.#socket) this.#receive(opened, message)
-          else if (arrived.length < 64) arrived.push(message)
-        },
-        drained: () => this.#transport?.drained(),
-        closed: (code, reason) => {
-          if (opened !== undefined && opened === this.#socket) this.#lost(code, reason)
-          else lost = { code, reason }
-        },
+        message: (message) => hear(() => this.#receive(message)),
+        drained: () => hear(() => this.#transport?.drained()),
+        closed: (code, reason) => hear(() => this.#lost(code, reason)),
       },
     )
-    if (signal.aborted) {
-      socket.close(closeCodes.normal, "aborted")
-      throw signal.reason
+    if (stop.aborted) {
+      socket.close(closeCodes.normal, "not needed")
+      throw stop.reason
     }
-    if (lost !== undefined) throw closeError(lost.code, lost.reason)
-    opened = socket
-    return socket
+    this.#adopt(socket)
+    this.#transport = greet(transportOn(socket))
+    const waiting = early
+    early = undefined
+    // Any of them may end the link, and then the socket is no longer ours.
+    for (const event of waiting) hear(event)
   }
 
   #adopt(socket: Socket): void {
@@ -186,17 +198,7 @@ export class LinkConnection {
     this.#socket = socket
     this.#connectedAtMs = now
     this.#heardAtMs = now
-    this.#schedulePing(socket)
-  }
-
-  #transportOn(socket: Socket): Transport {
-    return {
-      send: (message) => socket.send(message),
-      get bufferedBytes() {
-        return socket.bufferedBytes
-      },
-      close: (code, reason) => socket.close(code, reason),
-    }
+    this.#schedulePing(socket, limits.pingIntervalMs)
   }
 
   #hello(mux: Mux): LinkHello {
@@ -206,21 +208,21 @@ export class LinkConnection {
       protocol: { min: protocolVersion, max: protocolVersion },
       ...this.#identity,
       attempt: this.#attempt,
-      received: byteOffset(mux.link.received),
+      received: mux.link.received,
       window: mux.link.windowBytes,
     }
   }
 
-  #receive(socket: Socket, message: Uint8Array | string): void {
+  #receive(message: Uint8Array | string): void {
     this.#heardAtMs = this.#options.clock.now()
     if (typeof message !== "string") return this.#linkMessage(message)
     if (message === pongText) return
     try {
-      this.#control(socket, parseGatewayToClient(message))
+      this.#control(parseGatewayToClient(message))
     } catch (error) {
       if (!(error instanceof InvalidBody)) throw error
-      socket.close(closeCodes.protocolError, "malformed control message")
-      this.#lost(closeCodes.protocolError, error.message)
+      this.#socket?.close(closeCodes.protocolError, "malformed control message")
+      this.#lost(closeCodes.protocolError, `the gateway's message is malformed: ${error.message}`)
     }
   }
 
@@ -232,8 +234,9 @@ export class LinkConnection {
     this.#cancelGrace = undefined
   }
 
-  #control(socket: Socket, control: GatewayToClient): void {
-    if (control.type === "ready" || this.#state.phase !== "linked") return
+  #control(control: GatewayToClient): void {
+    const socket = this.#socket
+    if (control.type === "ready" || this.#state.phase !== "linked" || socket === undefined) return
     const { mux } = this.#state
     switch (control.state) {
       case "away":
@@ -243,8 +246,7 @@ export class LinkConnection {
         return
       case "back":
         this.#transport?.closed(closeCodes.restart, "agent back")
-        if (this.#state.phase !== "linked" || mux.link.phase !== "detached") return
-        this.#transport = mux.link.resume(this.#transportOn(socket), this.#hello(mux))
+        if (mux.link.phase === "detached") this.#transport = mux.link.resume(transportOn(socket), this.#hello(mux))
         return
       case "draining":
         return
@@ -261,11 +263,11 @@ export class LinkConnection {
     const { mux } = this.#state
     this.#cancelPing?.()
     this.#socket = undefined
-    if (code === closeCodes.normal || isFinalCloseCode(code)) mux.link.end(closeError(code, reason))
-    else {
-      this.#transport?.closed(code, reason)
-      if (this.#state.phase === "linked") this.#redial(mux, code)
-    }
+    // A link that the agent has not answered cannot be resumed: it ends, with the reason for which it was cut.
+    if (code === closeCodes.normal || isFinalCloseCode(code) || mux.link.phase === "starting") return mux.link.end(closeError(code, reason))
+    this.#transport?.closed(code, reason)
+    this.#transport = undefined
+    this.#redial(mux, code)
   }
 
   #detached(mux: Mux): void {
@@ -276,79 +278,70 @@ export class LinkConnection {
   }
 
   #redial(mux: Mux, code: number): void {
-    const connectedMs = this.#connectedAtMs === 0 ? 0 : this.#options.clock.now() - this.#connectedAtMs
-    this.#connectedAtMs = 0
+    const stop = this.#stop.signal
+    const connectedMs = this.#connectedAtMs === undefined ? 0 : this.#options.clock.now() - this.#connectedAtMs
+    this.#connectedAtMs = undefined
     const random = (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32
     const verdict = reconnect({ attempt: this.#redials, code, connectedMs, random })
     if (verdict.action === "stop") return mux.link.end(closeError(code, ""))
     this.#redials = verdict.attempt
     this.#cancelRedial = this.#options.clock.schedule(verdict.delayMs, () => {
-      this.#resume(mux).catch((error: unknown) => {
-        if (mux.link.phase === "ended") return
-        if (error instanceof TunnelError && !error.retryable)
+      this.#resume(mux, stop).catch((error: unknown) => {
+        if (stop.aborted) return
+        if (error instanceof TunnelError && isFinal(error))
           mux.link.end(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
         else this.#redial(mux, 1006)
       })
     })
   }
 
-  async #resume(mux: Mux): Promise<void> {
-    const arrived: (Uint8Array | string)[] = []
-    const socket = await this.#dialSocket(this.#stop.signal, arrived)
-    if (mux.link.phase !== "detached") return socket.close(closeCodes.normal, "not needed")
-    this.#adopt(socket)
-    this.#transport = mux.link.resume(this.#transportOn(socket), this.#hello(mux))
-    for (const message of arrived) this.#receive(socket, message)
-  }
-
-  #schedulePing(socket: Socket): void {
+  #schedulePing(socket: Socket, delayMs: number): void {
     this.#cancelPing?.()
-    this.#cancelPing = this.#options.clock.schedule(limits.pingIntervalMs, () => {
-      if (this.#socket !== socket) return
-      if (this.#options.clock.now() - this.#heardAtMs > limits.pingDeadMs) {
+    this.#cancelPing = this.#options.clock.schedule(delayMs, () => {
+      const silentMs = this.#options.clock.now() - this.#heardAtMs
+      if (silentMs >= limits.pingDeadMs) {
         socket.close(closeCodes.restart, "no pong")
         return this.#lost(1006, "no pong")
       }
       socket.send(pingText)
-      this.#schedulePing(socket)
+      this.#schedulePing(socket, Math.min(limits.pingIntervalMs, limits.pingDeadMs - silentMs))
     })
   }
 
-  #linkEnded(mux: Mux): void {
-    if (this.#state.phase === "linked" && this.#state.mux === mux) this.#reset()
+  #linkEnded(mux: Mux, error: TunnelError): void {
+    if (this.#state.phase === "linked" && this.#state.mux === mux) this.#reset(error)
   }
 
-  #reset(): void {
+  #reset(reason: unknown): void {
     for (const cancel of [this.#cancelPing, this.#cancelIdle, this.#cancelGrace, this.#cancelRedial]) cancel?.()
     this.#cancelPing = this.#cancelIdle = this.#cancelGrace = this.#cancelRedial = undefined
+    this.#state = { phase: "idle" }
+    const stop = this.#stop
+    this.#stop = new AbortController()
+    stop.abort(reason)
     this.#socket?.close(closeCodes.normal, "done")
     this.#socket = undefined
     this.#transport = undefined
+    this.#connectedAtMs = undefined
     this.#redials = 0
-    this.#state = { phase: "idle" }
   }
 }
 
-/** The reason a gateway closed a client's socket, as an error. */
-function closeError(code: number, reason: string): TunnelError {
-  switch (code) {
-    case closeCodes.normal:
-      return new TunnelError("agent-stopped", reason === "" ? "the agent was stopped" : reason, { delivered: "unknown" })
-    case closeCodes.unauthorised:
-    case closeCodes.revoked:
-      return new TunnelError("unauthorised", `the gateway refused the credentials${reason === "" ? "" : `: ${reason}`}`, {
-        delivered: "unknown",
-      })
-    case closeCodes.version:
-      return new TunnelError("unsupported-version", `the gateway speaks another protocol version${reason === "" ? "" : `: ${reason}`}`)
-    case closeCodes.overloaded:
-      return new TunnelError("overloaded", reason === "" ? "the gateway is overloaded" : reason, { delivered: "unknown" })
-    default:
-      return new TunnelError("link-lost", `the connection was closed with code ${code}${reason === "" ? "" : ` (${reason})`}`, {
-        delivered: "unknown",
-        retryable: true,
-      })
-  }
+const transportOn = (socket: Socket): Transport => ({
+  send: (message) => socket.send(message),
+  get bufferedBytes() {
+    return socket.bufferedBytes
+  },
+  close: (code, reason) => socket.close(code, reason),
+})
+
+/** Whether a redial that was refused so would be refused again. What lies between us and the gateway may answer in its place for a while. */
+const isFinal = ({ code, retryable }: TunnelError): boolean => !retryable && code !== "protocol-error"
+
+/** An error of the first dial: nothing of any call has left us. */
+function undelivered(error: unknown): unknown {
+  if (!(error instanceof TunnelError) || error.delivered === "no") return error
+  return new TunnelError(error.code, error.message, { retryable: error.retryable, delivered: "no", cause: error })
 }
 
 /** Methods keep their owner: events may be an object with state of its own. */
@@ -364,8 +357,7 @@ const bind = (events: StreamEvents): StreamEvents => ({
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    const abort = () => reject(new TunnelError("aborted", "the call was aborted", { cause: signal.reason, delivered: "no" }))
-    if (signal.aborted) return abort()
+    const abort = () => reject(abortedError(signal))
     signal.addEventListener("abort", abort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
   })

@@ -1,8 +1,10 @@
 /** A terminal on an agent. */
-import { type PtyOpen, type SignalName, TunnelError } from "@trunkline/protocol"
+import { checkBody, ptyOpenSchema, type SignalName } from "@trunkline/protocol"
+import { checkRequest } from "./check-request.ts"
 import type { SpawnOptions } from "./exec.ts"
 import type { LinkConnection } from "./link-connection.ts"
-import { Process, type ProcessExit } from "./process.ts"
+import { Process } from "./process.ts"
+import type { ProcessExit } from "./process-output.ts"
 
 export interface PtyOptions extends SpawnOptions {
   readonly cols: number
@@ -45,11 +47,12 @@ export class Terminal {
     return this.#process.pid
   }
 
-  /** Types; for one who has no use for the stream. */
+  /** Types, as `Process.write` does; for one who has no use for the stream. */
   write(data: Uint8Array | string): Promise<void> {
     return this.#process.write(typeof data === "string" ? new TextEncoder().encode(data) : data)
   }
 
+  /** Throws `bad-request` unless both are from 1 to 10,000. */
   resize(cols: number, rows: number): void {
     this.#process.resize(cols, rows)
   }
@@ -70,13 +73,7 @@ export class Terminal {
 }
 
 export async function createTerminal(connection: LinkConnection, options: PtyOptions): Promise<Terminal> {
-  const open: PtyOpen = { cols: options.cols, rows: options.rows, env: { ...options.env } }
-  if (options.cwd !== undefined) open.cwd = options.cwd
-  if (options.timeoutMs !== undefined) open.timeoutMs = options.timeoutMs
-  if (options.command !== undefined) {
-    const [file, ...rest] = options.command
-    if (file === undefined || file === "") throw new TunnelError("bad-request", "the command is empty")
-    open.argv = [file, ...rest]
-  }
-  return new Terminal(await Process.start(connection, "pty", open, options.signal))
+  const { cols, rows, command, cwd, env = {}, timeoutMs, signal } = options
+  const open = checkRequest(() => checkBody(ptyOpenSchema, { argv: command, cwd, env, cols, rows, timeoutMs }))
+  return new Terminal(await Process.start(connection, "pty", open, signal))
 }

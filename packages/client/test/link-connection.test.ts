@@ -1,96 +1,321 @@
-/** The client's link over cuts, on a virtual clock, against a gateway and an agent that say what the test wants. */
-import { byteOffset, limits, pingText, pongText, TunnelError } from "@trunkline/protocol"
-import { ScriptedPeer, VirtualClock } from "@trunkline/protocol/testing"
+/** A link that is up: cuts, absences, ends and idleness, on a virtual clock. */
+import { limits, type MuxStream, stableMs, TunnelError } from "@trunkline/protocol"
+import { AgentEnd, ScriptedPeer } from "@trunkline/protocol/testing"
 import { describe, expect, test } from "vitest"
-import type { Dial, SocketEvents } from "../src/dial.ts"
-import { LinkConnection } from "../src/link-connection.ts"
+import { idleMs, type Opened, type ScriptedCall, ScriptedDial, welcome } from "./scripted-dial.ts"
 
-/** Lets promises go on. */
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-/** The gateway answers the first dial and is away afterwards; `agent` is what the link talks to. */
-class Line {
-  readonly clock = new VirtualClock()
-  readonly agent = new ScriptedPeer()
-  readonly connection: LinkConnection
-  dials = 0
-  #events: SocketEvents | undefined
-
-  constructor() {
-    const dial: Dial = async (_target, events) => {
-      this.dials += 1
-      if (this.dials > 1) throw new TunnelError("agent-offline", "away", { retryable: true })
-      this.#events = events
-      const { transport } = this.agent
-      this.agent.attach({ message: events.message, drained: events.drained, closed: events.closed })
-      return {
-        bufferedBytes: 0,
-        send: (message) => {
-          if (typeof message !== "string") transport.send(message)
-          else if (message === pingText) events.message(pongText)
-        },
-        close: (code, reason) => transport.close(code, reason),
-      }
-    }
-    const target = { gateway: new URL("http://gateway.test/"), agent: "box", token: "token" }
-    this.connection = new LinkConnection({ target, dial, clock: this.clock, idleMs: 1_000 })
-  }
-
-  agentIs(state: "away" | "back"): void {
-    this.#events?.message(JSON.stringify({ type: "agent-state", state, generation: 1 }))
-  }
-
-  welcome(resumed: boolean): void {
-    this.agent.sayControl({
-      type: "welcome",
-      protocol: 1,
-      received: byteOffset(this.agent.heardBytes),
-      window: limits.linkWindowBytesMax,
-      resumed,
-    })
-  }
-
-  async pass(ms: number): Promise<void> {
-    for (let left = ms; left > 0; left -= 1_000) {
-      this.clock.advance(Math.min(left, 1_000))
-      await turn()
-    }
-  }
+interface Up extends Opened {
+  readonly line: ScriptedDial
+  readonly peer: ScriptedPeer
+  readonly first: ScriptedCall
 }
 
-describe("LinkConnection", () => {
-  test("counts the grace until the agent answers: a gateway that says it is back is not enough", async () => {
-    const line = new Line()
-    const ended: (TunnelError | undefined)[] = []
-    await line.connection.open("exec", {}, { data() {}, closed: (error) => ended.push(error) })
-    line.welcome(false)
-    line.agentIs("away")
+/** A link with one stream, welcomed by a scripted agent. */
+async function up(): Promise<Up> {
+  const line = new ScriptedDial()
+  const call = line.open()
+  const peer = new ScriptedPeer()
+  const first = line.last
+  first.open(peer)
+  await call.outcome
+  await line.turn()
+  welcome(peer, false)
+  await line.turn()
+  return { line, peer, first, ...call }
+}
+
+/** Greetings the peer has heard, by attempt. */
+const attempts = (peer: ScriptedPeer): number[] => peer.controls.flatMap((control) => (control.type === "hello" ? [control.attempt] : []))
+
+describe("a lost socket", () => {
+  test("is dialled again and the link resumed: the stream notices nothing, and nothing runs twice", async () => {
+    const line = new ScriptedDial()
+    const offered: MuxStream[] = []
+    const agent = new AgentEnd(() => ({ link: { clock: line.clock }, offered: (stream) => void offered.push(stream) }))
+    const { stream, outcome, ended } = line.open()
+    line.last.openTo(agent, line.clock)
+    await outcome
+    await line.turn()
+    const got: number[] = []
+    offered[0]?.accept({}, { data: (_, bytes) => got.push(...bytes), closed() {} })
+    line.last.events.closed(1006, "")
+    // Written while there is no socket.
+    ;(await stream).write(0, Uint8Array.of(1, 2, 3))
     await line.pass(1_000)
-    line.agentIs("back")
-    await line.pass(limits.resumeGraceMs)
+    expect(line.calls).toHaveLength(2)
+    line.last.openTo(agent, line.clock)
+    await line.pass(100)
+    expect(got).toEqual([1, 2, 3])
+    expect(offered).toHaveLength(1)
+    expect(ended).toEqual([])
+  })
+
+  test("is dialled at once after it had lasted, and within a second at random after it had not", async () => {
+    const { line, peer } = await up()
+    await line.pass(stableMs)
+    line.last.events.closed(1006, "")
+    line.clock.advance(0)
+    await line.turn()
+    expect(line.calls).toHaveLength(2)
+    line.last.open(peer)
+    await line.turn()
+    line.last.events.closed(1006, "")
+    expect(line.calls).toHaveLength(2)
+    await line.pass(1_000)
+    expect(line.calls).toHaveLength(3)
+  })
+
+  test.each([
+    ["agent-offline", new TunnelError("agent-offline", "away", { retryable: true })],
+    ["a proxy's page", new TunnelError("protocol-error", "HTTP 404 that is not a gateway's answer")],
+    ["an error of no type", new Error("no route")],
+  ])("is dialled again and again while the answer is %s", async (_, failure) => {
+    const { line, ended } = await up()
+    line.last.events.closed(1012, "")
+    for (let dials = 2; dials < 5; dials++) {
+      while (line.calls.length < dials) await line.pass(1_000)
+      line.last.fail(failure)
+      await line.turn()
+    }
+    expect(ended).toEqual([])
+  })
+
+  test.each(["agent-unknown", "unauthorised", "denied"] as const)("ends the link when the redial is answered with %s", async (code) => {
+    const { line, ended } = await up()
+    line.last.events.closed(1012, "")
+    await line.pass(1_000)
+    line.last.fail(new TunnelError(code, "no"))
+    await line.turn()
+    expect(ended).toMatchObject([{ code, delivered: "unknown", retryable: false }])
+    expect(line.quiet).toBe(true)
+  })
+
+  test.each([
+    [1000, "agent-stopped"],
+    [4001, "unauthorised"],
+    [4003, "unauthorised"],
+    [4026, "unsupported-version"],
+  ])("[CC2] with %i ends the link with %s and is not dialled again", async (closeCode, code) => {
+    const { line, ended } = await up()
+    line.last.events.closed(closeCode, "")
+    expect(ended).toMatchObject([{ code, delivered: "unknown" }])
+    await line.pass(60_000)
+    expect(line.calls).toHaveLength(1)
+    expect(line.quiet).toBe(true)
+  })
+
+  test("is not dialled on for a link that was closed meanwhile, and a socket that opens then is closed", async () => {
+    const { line, ended } = await up()
+    line.last.events.closed(1006, "")
+    await line.pass(1_000)
+    line.connection.close()
+    expect(ended).toMatchObject([{ code: "aborted" }])
+    expect(line.last.target.signal.aborted).toBe(true)
+    line.last.open(new ScriptedPeer())
+    await line.turn()
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
+  })
+
+  test("says no more: what still comes from it is ignored", async () => {
+    const { line, peer, first, ended } = await up()
+    first.events.closed(1006, "")
+    await line.pass(1_000)
+    line.last.open(peer)
+    await line.turn()
+    first.events.message("garbage")
+    first.events.message(Uint8Array.of(1))
+    first.events.closed(4001, "")
+    await line.turn()
+    expect(ended).toEqual([])
+    expect(line.last.closed).toBeUndefined()
+  })
+})
+
+describe("an agent that is away", () => {
+  test("and comes back is greeted on the same socket", async () => {
+    const { line, peer, ended } = await up()
+    line.last.say("away")
+    expect(attempts(peer)).toEqual([1])
+    line.last.say("back")
+    await line.turn()
+    expect(attempts(peer)).toEqual([1, 2])
+    welcome(peer, true)
+    await line.turn()
+    expect(line.calls).toHaveLength(1)
+    expect(ended).toEqual([])
+  })
+
+  test("[GW5] is greeted again when it is back without having been away", async () => {
+    const { line, peer } = await up()
+    line.last.say("back")
+    line.last.say("back")
+    await line.turn()
+    expect(attempts(peer)).toEqual([1, 2, 3])
+  })
+
+  test.each([
+    ["does not know the link", (peer: ScriptedPeer) => peer.sayControl({ type: "refused", code: "agent-restarted", message: "new here" })],
+    ["takes the link for a new one", (peer: ScriptedPeer) => welcome(peer, false)],
+  ])(
+    "and comes back as another that %s ends the streams with agent-restarted, delivered unknown, and sends nothing twice",
+    async (_, answer) => {
+      const { line, peer, ended } = await up()
+      line.last.say("away")
+      line.last.say("back")
+      answer(peer)
+      await line.turn()
+      expect(ended).toMatchObject([{ code: "agent-restarted", delivered: "unknown", retryable: false }])
+      expect(peer.frames.filter(({ type }) => type === "open")).toHaveLength(1)
+      expect(line.quiet).toBe(true)
+    },
+  )
+
+  test("for longer than the grace is given up, however often the gateway says that it is back", async () => {
+    const { line, ended } = await up()
+    line.last.say("away")
+    await line.pass(1_000)
+    line.last.say("back")
+    await line.pass(limits.resumeGraceMs - 2_000)
+    expect(ended).toEqual([])
+    await line.pass(1_000)
+    expect(ended).toMatchObject([{ code: "link-lost", delivered: "unknown" }])
+    expect(line.quiet).toBe(true)
+  })
+
+  test("has the whole grace again after it has answered", async () => {
+    const { line, peer, ended } = await up()
+    line.last.say("away")
+    await line.pass(limits.resumeGraceMs / 2)
+    line.last.say("back")
+    welcome(peer, true)
+    await line.turn()
+    line.last.say("away")
+    await line.pass(limits.resumeGraceMs - 1_000)
+    expect(ended).toEqual([])
+    await line.pass(1_000)
     expect(ended).toMatchObject([{ code: "link-lost" }])
   })
 
-  test.for([1, 2])(
-    "ends its streams with link-lost when the agent is away for longer than the grace, also at absence %i",
-    async (absence) => {
-      const line = new Line()
-      const ended: (TunnelError | undefined)[] = []
-      await line.connection.open("exec", {}, { data() {}, closed: (error) => ended.push(error) })
-      line.welcome(false)
-      line.clock.settle()
-      for (let absent = 1; absent < absence; absent += 1) {
-        line.agentIs("away")
-        await line.pass(limits.resumeGraceMs / 2)
-        line.agentIs("back")
-        line.welcome(true)
-        await turn()
-      }
-      line.agentIs("away")
-      await line.pass(limits.resumeGraceMs - 1_000)
+  test("while the gateway cannot be reached either: the grace ends the dial under way", async () => {
+    const { line, ended } = await up()
+    line.last.events.closed(1006, "")
+    for (let waited = 0; waited < limits.resumeGraceMs; waited += 1_000) {
+      await line.pass(1_000)
+      if (waited < limits.resumeGraceMs - 60_000) line.last.fail(new TunnelError("gateway-unreachable", "no"))
+    }
+    expect(ended).toMatchObject([{ code: "link-lost" }])
+    expect(line.last.target.signal.aborted).toBe(true)
+    expect(line.quiet).toBe(true)
+  })
+
+  test("for good ends the link with agent-stopped", async () => {
+    const { line, ended } = await up()
+    line.last.say("draining")
+    expect(ended).toEqual([])
+    line.last.say("stopped")
+    expect(ended).toMatchObject([{ code: "agent-stopped", delivered: "unknown" }])
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
+  })
+})
+
+describe("a gateway", () => {
+  test.each(["garbage", "{}", '{"type":"agent-state","state":"asleep","generation":1}', "x".repeat(20_000)])(
+    "[CT2] that says what it may not is closed with 1002 and dialled again",
+    async (text) => {
+      const { line, first, ended } = await up()
+      first.events.message(text)
+      expect(first.closed).toMatchObject({ code: 1002 })
+      await line.pass(1_000)
+      expect(line.calls).toHaveLength(2)
       expect(ended).toEqual([])
-      await line.pass(2_000)
-      expect(ended).toMatchObject([{ code: "link-lost" }])
     },
   )
+
+  test("[CT1] is pinged every 30 seconds, and dead after 75 in which nothing came", async () => {
+    const { line, first, ended } = await up()
+    await line.pass(30_000)
+    expect(first.texts).toEqual(["ping"])
+    first.mute = true
+    await line.pass(74_000)
+    expect(first.closed).toBeUndefined()
+    await line.pass(1_000)
+    expect(first.closed).toBeDefined()
+    await line.turn()
+    expect(line.calls).toHaveLength(2)
+    expect(ended).toEqual([])
+  })
+})
+
+describe("an idle link", () => {
+  const reset = async ({ stream }: Opened) => (await stream).reset(new TunnelError("aborted", "done"))
+
+  test("is ended after its time, and told so to the agent", async () => {
+    const link = await up()
+    await reset(link)
+    await link.line.pass(idleMs - 1)
+    expect(link.first.closed).toBeUndefined()
+    await link.line.pass(1)
+    expect(link.first.closed).toMatchObject({ code: 1000 })
+    expect(link.peer.controls.at(-1)).toMatchObject({ type: "end" })
+    expect(link.line.quiet).toBe(true)
+  })
+
+  test("is kept by a call, and by one after another", async () => {
+    const link = await up()
+    await reset(link)
+    await link.line.pass(idleMs - 1)
+    const next = link.line.open()
+    expect(await next.outcome).toBe("open")
+    await link.line.pass(5 * idleMs)
+    expect(link.first.closed).toBeUndefined()
+    await reset(next)
+    await link.line.pass(idleMs)
+    expect(link.first.closed).toBeDefined()
+    expect(link.line.calls).toHaveLength(1)
+  })
+
+  test("gives a call at the very moment of its end a new link", async () => {
+    const link = await up()
+    await reset(link)
+    link.line.clock.schedule(idleMs, () => void link.line.open())
+    await link.line.pass(idleMs)
+    expect(link.first.closed).toBeDefined()
+    expect(link.line.calls).toHaveLength(2)
+  })
+
+  test("is kept while a ping is under way", async () => {
+    const link = await up()
+    await reset(link)
+    const ping = link.line.connection.ping()
+    await link.line.turn()
+    await link.line.pass(2 * idleMs)
+    expect(link.first.closed).toBeUndefined()
+    const sent = link.peer.frames.find((frame) => frame.type === "ping")
+    if (sent?.type === "ping") link.peer.sayFrames([{ type: "pong", token: sent.token }])
+    expect(await ping).toBeGreaterThanOrEqual(2 * idleMs)
+    await link.line.pass(idleMs)
+    expect(link.first.closed).toBeDefined()
+    expect(link.line.quiet).toBe(true)
+  })
+
+  test("that ended by itself leaves no timer behind for the next one", async () => {
+    const link = await up()
+    link.peer.sayControl({ type: "end", code: "agent-stopped", message: "bye" })
+    expect(link.ended).toMatchObject([{ code: "agent-stopped" }])
+    expect(link.line.quiet).toBe(true)
+  })
+})
+
+test("who hears of a link's end may open the next one from there", async () => {
+  const line = new ScriptedDial()
+  let next: Promise<unknown> | undefined
+  const stream = line.connection.open("exec", {}, { data() {}, closed: () => (next = line.open().outcome) })
+  line.last.open(new ScriptedPeer())
+  await stream
+  line.connection.close()
+  expect(line.calls).toHaveLength(2)
+  line.last.open(new ScriptedPeer())
+  expect(await next).toBe("open")
 })

@@ -22,7 +22,7 @@ import {
   slot as toSlot,
   writeSlot,
 } from "@trunkline/protocol"
-import { WebSocket } from "ws"
+import { type ClientOptions, WebSocket } from "ws"
 import type { Links, SlotPort } from "./links.ts"
 
 export interface ConnectionOptions {
@@ -36,12 +36,17 @@ export interface ConnectionOptions {
 export interface ConnectionEnd {
   readonly code: number
   readonly reason: string
-  /** Why the gateway refused the dial for good; not to be dialled again. */
+  /** Why the dial was refused, where the same dial would be refused again. `protocol-error`: not by a gateway. */
   readonly refused?: TunnelError
 }
 
-/** Bytes of an error answer that are read. */
-const errorBytesMax = 16_384
+/** Characters of an error answer that are read. */
+const errorLengthMax = 16_384
+/**
+ * Milliseconds for the other end of a closing handshake: a line of a megabit empties what our links leave in the socket.
+ * Some gateways keep the connection for ten seconds; nothing of it is of use.
+ */
+const closeTimeoutMs = 2_000
 /** Bytes in the socket's queue under which links that waited for room are told. */
 const drainedBytes = 131_072
 
@@ -52,7 +57,7 @@ export class AgentConnection implements SlotPort {
   readonly #options: ConnectionOptions
   readonly #end = Promise.withResolvers<ConnectionEnd>()
   readonly #welcome = Promise.withResolvers<{ readonly generation: number }>()
-  #phase: "dialling" | "greeting" | "up" | "ended" = "dialling"
+  #phase: "greeting" | "up" | "ended" = "greeting"
   #heardAtMs: number
   #congested = false
   #cancelTimer: (() => void) | undefined
@@ -63,14 +68,16 @@ export class AgentConnection implements SlotPort {
     this.welcomed = this.#welcome.promise
     this.welcomed.catch(() => {})
     this.#heardAtMs = options.clock.now()
-    this.#socket = new WebSocket(options.url, "trunkline.v1", {
+    const socketOptions: ClientOptions & { readonly closeTimeout: number } = {
       headers: { authorization: `Bearer ${options.secret}` },
       // Output is often compressed already, and a context for each socket would cost the gateway its memory.
       perMessageDeflate: false,
       maxPayload: limits.messageBytesMax,
-      handshakeTimeout: limits.handshakeMs,
-    })
+      closeTimeout: closeTimeoutMs,
+    }
+    this.#socket = new WebSocket(options.url, "trunkline.v1", socketOptions)
     this.#listen()
+    this.#cancelTimer = options.clock.schedule(limits.handshakeMs, () => this.#cut("no welcome from the gateway"))
   }
 
   /** A control message to the gateway. */
@@ -98,34 +105,30 @@ export class AgentConnection implements SlotPort {
     }
   }
 
-  /** Closes the socket; `ended` resolves when it is closed, or after the handshake time at the latest. */
+  /** Closes the socket behind what was sent; `ended` resolves when it is closed, however long the gateway keeps it. */
   close(code: number, reason: string): void {
-    this.#cancelTimer?.()
-    this.#cancelTimer = this.#options.clock.schedule(limits.handshakeMs, () => this.#finish({ code, reason }))
     this.#socket.close(code, reason)
   }
 
   #send(message: Uint8Array): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return
     this.#socket.send(message, () => {
-      if (!this.#congested || this.#socket.bufferedAmount > drainedBytes) return
-      this.#congested = false
+      const bytes = this.#socket.bufferedAmount
+      if (!this.#congested || bytes > drainedBytes) return
+      this.#congested = bytes > 0
       this.#options.links.drained()
     })
   }
 
   #listen(): void {
     const socket = this.#socket
-    socket.on("open", () => {
-      this.#phase = "greeting"
-      this.control(this.#options.hello)
-      this.#cancelTimer = this.#options.clock.schedule(limits.handshakeMs, () => this.#fail("no welcome from the gateway"))
-    })
+    socket.on("open", () => this.control(this.#options.hello))
     socket.on("message", (data, binary) => {
       if (!(data instanceof Buffer) || this.#phase === "ended") return
       this.#heardAtMs = this.#options.clock.now()
-      if (!binary) return this.#text(data.toString())
-      if (data.byteLength >= linkHeaderBytes) this.#options.links.message(readSlot(data), data)
+      if (!binary) this.#text(data.toString())
+      else if (data.byteLength < linkHeaderBytes) this.#violated("a binary message without a link header")
+      else this.#options.links.message(readSlot(data), data)
     })
     socket.on("close", (code, reason) => this.#finish({ code, reason: reason.toString() }))
     socket.on("error", (error) => this.#finish({ code: 1006, reason: error.message }))
@@ -133,12 +136,13 @@ export class AgentConnection implements SlotPort {
       let body = ""
       response.setEncoding("utf8")
       response.on("data", (chunk: string) => {
-        if (body.length < errorBytesMax) body += chunk
+        if (body.length < errorLengthMax) body += chunk
       })
       response.on("close", () => {
         const status = response.statusCode ?? 0
-        const error = refusalOf(status, body)
-        this.#finish({ code: 1006, reason: `HTTP ${status}`, ...(error === undefined ? {} : { refused: error }) })
+        const refused = refusalOf(status, body)
+        this.#finish({ code: 1006, reason: `HTTP ${status}`, ...(refused === undefined ? {} : { refused }) })
+        socket.terminate()
       })
     })
   }
@@ -149,10 +153,7 @@ export class AgentConnection implements SlotPort {
       const message = parseGatewayToAgent(text)
       switch (message.type) {
         case "welcome":
-          this.#phase = "up"
-          this.#schedulePing()
-          this.#options.links.connected(this)
-          return this.#welcome.resolve({ generation: message.generation })
+          return this.#welcomed(message.protocol, message.generation)
         case "attached":
           return this.#options.links.attached(toSlot(message.slot), message.principal)
         case "detached":
@@ -162,42 +163,63 @@ export class AgentConnection implements SlotPort {
       }
     } catch (error) {
       if (!(error instanceof InvalidBody)) throw error
-      this.#fail(`malformed control message: ${error.message}`)
+      this.#violated("malformed control message", error.message)
     }
   }
 
-  #schedulePing(): void {
+  #welcomed(protocol: number, generation: number): void {
+    if (this.#phase !== "greeting") return this.#violated("a second welcome")
+    const { min, max } = this.#options.hello.protocol
+    if (protocol < min || protocol > max) return this.#leave(closeCodes.version, `a welcome in protocol version ${protocol}`)
+    this.#phase = "up"
+    this.#schedulePing(limits.pingIntervalMs)
+    this.#options.links.connected(this)
+    this.#welcome.resolve({ generation })
+  }
+
+  #schedulePing(delayMs: number): void {
     this.#cancelTimer?.()
-    this.#cancelTimer = this.#options.clock.schedule(limits.pingIntervalMs, () => {
-      if (this.#options.clock.now() - this.#heardAtMs > limits.pingDeadMs) return this.#fail("no pong from the gateway")
+    this.#cancelTimer = this.#options.clock.schedule(delayMs, () => {
+      const silentMs = this.#options.clock.now() - this.#heardAtMs
+      if (silentMs >= limits.pingDeadMs) return this.#cut("no pong from the gateway")
       if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText)
-      this.#schedulePing()
+      this.#schedulePing(Math.min(limits.pingIntervalMs, limits.pingDeadMs - silentMs))
     })
   }
 
-  #fail(reason: string): void {
-    this.#socket.terminate()
+  #violated(reason: string, detail = reason): void {
+    this.#leave(closeCodes.protocolError, reason, detail)
+  }
+
+  /** Says goodbye to a gateway that would hear it, and waits for no answer. */
+  #leave(code: number, reason: string, detail = reason): void {
+    this.#socket.close(code, reason)
+    this.#finish({ code, reason: detail })
+  }
+
+  /** Hangs up on a gateway that would not hear a goodbye. */
+  #cut(reason: string): void {
     this.#finish({ code: 1006, reason })
+    this.#socket.terminate()
   }
 
   #finish(end: ConnectionEnd): void {
     if (this.#phase === "ended") return
     this.#phase = "ended"
     this.#cancelTimer?.()
-    if (this.#socket.readyState !== WebSocket.CLOSED) this.#socket.terminate()
     this.#options.links.disconnected()
     this.#welcome.reject(new TunnelError("gateway-unreachable", end.reason))
     this.#end.resolve(end)
   }
 }
 
-/** Answers that another try would not change. */
+/** Answers that another try would not change. Those of a server that is overrun or restarts, or of a proxy before one, are none. */
 function refusalOf(status: number, body: string): TunnelError | undefined {
-  if (status !== 400 && status !== 401 && status !== 403 && status !== 404 && status !== 426) return undefined
+  if (status >= 500 || status === 408 || status === 429) return undefined
   try {
     const { code, message } = JSON.parse(body).error
-    if (typeof code === "string" && isErrorCode(code) && typeof message === "string" && !errorCodes[code].retryable)
-      return new TunnelError(code, message)
+    if (typeof code === "string" && isErrorCode(code) && typeof message === "string")
+      return errorCodes[code].retryable ? undefined : new TunnelError(code, message)
   } catch {
     // Not a gateway's answer.
   }

@@ -43,7 +43,8 @@ export interface LinksOptions {
 interface LinkEntry {
   readonly mux: Mux
   readonly secretHash: Buffer
-  readonly principal: Principal
+  /** As its newest transport was authorised: what a token allows may change between two. */
+  principal: Principal
   attempt: number
   slot: Slot | undefined
   cancelGrace: (() => void) | undefined
@@ -86,6 +87,8 @@ export class Links {
   }
 
   attached(slot: Slot, principal: Principal): void {
+    // A slot is one client leg's: who had it before is gone.
+    this.detached(slot)
     this.#slots.set(slot, { principal, events: undefined })
   }
 
@@ -102,8 +105,10 @@ export class Links {
     // Before its hello a slot may still carry what the client sent to our previous connection: it will send that again.
     const header = readLinkHeader(message)
     if (header?.offset !== controlOffset) return
+    const body = message.subarray(linkHeaderBytes)
     try {
-      const control = parseLinkControl(message.subarray(linkHeaderBytes))
+      if (body.byteLength > limits.controlBytesMax) throw new InvalidBody(`longer than ${limits.controlBytesMax} bytes`)
+      const control = parseLinkControl(body)
       if (control.type === "hello") this.#hello(slot, entry, control)
     } catch (error) {
       if (!(error instanceof InvalidBody)) throw error
@@ -134,6 +139,7 @@ export class Links {
     const previous = link.slot
     link.slot = slot
     link.attempt = hello.attempt
+    link.principal = entry.principal
     link.cancelGrace?.()
     link.cancelGrace = undefined
     entry.events = link.mux.link.welcome(port.transport(slot), hello, {
@@ -196,7 +202,7 @@ export class Links {
           logger.info("link.ended", { principal: principal.id, code: error.code, message: error.message })
         },
       },
-      offered: (stream, body) => offered(stream, body, principal),
+      offered: (stream, body) => offered(stream, body, link.principal),
     })
     const link: LinkEntry = { mux, secretHash: hash(hello.secret), principal, attempt: 0, slot: undefined, cancelGrace: undefined }
     this.#links.set(hello.link, link)

@@ -45,6 +45,9 @@ const defaultDrainMs = 10_000
 /** Serves until `signal` is aborted or the gateway refuses for good. Never rejects. */
 export async function serve(options: ServeOptions, signal: AbortSignal): Promise<ServeOutcome> {
   const { logger } = options
+  if (!/^[\x21-\x7e]+$/.test(options.secret)) {
+    return { type: "refused", error: new TunnelError("unauthorised", "the secret is empty or holds a character that no secret has") }
+  }
   const running: ProcessContext["running"] = new Set()
   const context = { logger, running, draining: () => signal.aborted }
   const links = new Links({
@@ -54,6 +57,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   })
   const instance = randomUUID()
   let attempt = 0
+  let everUp = false
   while (!signal.aborted) {
     const connection = new AgentConnection({
       url: connectUrl(options),
@@ -64,7 +68,10 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     })
     const { end, connectedMs } = await untilEnd(connection, options, links, signal)
     if (signal.aborted) break
-    if (end.refused !== undefined || isFinalCloseCode(end.code)) {
+    everUp ||= connectedMs > 0
+    // Where there was a gateway before, what answers in its place will be gone again.
+    const refused = end.refused !== undefined && !(everUp && end.refused.code === "protocol-error")
+    if (refused || isFinalCloseCode(end.code)) {
       const error = finalError(end)
       links.endAll(error)
       await processesGone(running, options.force)
@@ -102,14 +109,13 @@ async function untilEnd(
       options.logger.error("agent.stop-failed", { error: String(error) }),
     )
   }
-  connection.welcomed.then(
-    ({ generation }) => {
-      upAtMs = nodeClock.now()
-      options.logger.info("gateway.connected", { gateway: options.gateway.origin, name: options.name, generation })
-      options.onOnline?.()
-    },
-    () => {},
-  )
+  const welcomed = ({ generation }: { readonly generation: number }) => {
+    upAtMs = nodeClock.now()
+    options.logger.info("gateway.connected", { gateway: options.gateway.origin, name: options.name, generation })
+    options.onOnline?.()
+  }
+  // Without a welcome, the end says why.
+  connection.welcomed.then(welcomed, () => {}).catch((error: unknown) => options.logger.error("agent.failed", { error: String(error) }))
   signal.addEventListener("abort", stop, { once: true })
   if (signal.aborted) stop()
   const end = await connection.ended
@@ -126,8 +132,9 @@ async function stopCleanly(connection: AgentConnection, options: ServeOptions, l
       options.logger.info("agent.draining", { streams: links.streamCount, drainMs: options.drainMs ?? defaultDrainMs })
     await until(() => links.streamCount === 0, options.drainMs ?? defaultDrainMs, options.force)
     links.endAll(stopped)
-    connection.control({ type: "bye" })
   }
+  // Also to a gateway that has our hello and has not answered yet.
+  connection.control({ type: "bye" })
   connection.close(closeCodes.normal, "bye")
 }
 

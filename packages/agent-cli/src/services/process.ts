@@ -45,6 +45,9 @@ class ProcessService {
   #process: AgentProcess | undefined
   detached = false
   #paused = false
+  #inputEnded = false
+  /** The client reads no more and wants no exit. */
+  #left = false
   #bytesOut = 0
 
   constructor(stream: MuxStream, context: ProcessContext) {
@@ -101,7 +104,11 @@ class ProcessService {
       this.#process?.write(bytes, () => this.#stream.consumed(cost))
     },
     message: (body) => this.#message(body),
-    finished: () => this.#process?.endInput(),
+    finished: () => {
+      this.#inputEnded = true
+      this.#process?.endInput()
+      this.#releaseIfLeft()
+    },
     writable: () => this.#resume(),
     closed: () => {
       // Nobody reads on: what still comes is dropped, so that the process is not held up while it ends or goes on.
@@ -119,10 +126,17 @@ class ProcessService {
         return this.#process?.resize(message.cols, message.rows)
       case "detach":
         this.detached = true
-        return
+        this.#left = true
+        return this.#releaseIfLeft()
       default:
         return assertNever(message)
     }
+  }
+
+  /** A stream that nobody needs would keep the client's link, and so the client itself, until the process ends. */
+  #releaseIfLeft(): void {
+    if (this.#left && this.#inputEnded)
+      this.#stream.reset(new TunnelError("aborted", "the client has left the process running", { delivered: "yes" }))
   }
 
   #resume(): void {

@@ -1,0 +1,28 @@
+/** What a close code of the gateway means to a client. */
+import { closeCodes, TunnelError } from "@trunkline/protocol"
+
+/** The reason a gateway closed a client's socket, as an error. */
+export function closeError(code: number, reason: string): TunnelError {
+  switch (code) {
+    case closeCodes.normal:
+      return new TunnelError("agent-stopped", reason === "" ? "the agent was stopped" : reason, { delivered: "unknown" })
+    case closeCodes.unauthorised:
+    case closeCodes.revoked:
+      return new TunnelError("unauthorised", `the gateway refused the credentials${reason === "" ? "" : `: ${reason}`}`, {
+        delivered: "unknown",
+      })
+    case closeCodes.version:
+      return new TunnelError("unsupported-version", `the gateway speaks another protocol version${reason === "" ? "" : `: ${reason}`}`)
+    case closeCodes.protocolError:
+      return new TunnelError("protocol-error", reason === "" ? "the gateway takes a message of ours for malformed" : reason, {
+        delivered: "unknown",
+      })
+    case closeCodes.overloaded:
+      return new TunnelError("overloaded", reason === "" ? "the gateway is overloaded" : reason, { delivered: "unknown" })
+    default:
+      return new TunnelError("link-lost", `the connection was closed with code ${code}${reason === "" ? "" : ` (${reason})`}`, {
+        delivered: "unknown",
+        retryable: true,
+      })
+  }
+}
