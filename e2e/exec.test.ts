@@ -110,6 +110,32 @@ describe("exec", () => {
     expect((await deaf.finished).code).toBe(130)
   })
 
+  test("forwards Ctrl-C also when the command has been given the end of its input", async () => {
+    const command = world.command(
+      ["exec", "-i", "box", "--", "sh", "-c", "trap 'echo interrupted; exit 5' INT; cat; echo ready; while :; do sleep 0.1; done"],
+      {
+        stdin: "pipe",
+      },
+    )
+    command.child.stdin?.end("input\n")
+    await command.until(({ stdout }) => stdout.includes("ready"))
+    command.child.kill("SIGINT")
+    expect((await command.finished).stdout.toString()).toBe("input\nready\ninterrupted\n")
+  })
+
+  test("ends with its agent when that is stopped twice, even a command that ignores every request to end", async () => {
+    const agent = await world.agent("hurried")
+    const command = world.command(["exec", "hurried", "--", "sh", "-c", "trap '' HUP TERM INT; echo $$; while :; do sleep 0.1; done"])
+    await command.until(({ stdout }) => /\d+\n/.test(stdout.toString()))
+    const pid = Number.parseInt(command.stdout.toString(), 10)
+    agent.child.kill("SIGTERM")
+    await agent.until(({ stderr }) => stderr.includes("agent.draining"))
+    agent.child.kill("SIGTERM")
+    await agent.finished
+    await world.until(() => !existsSync(`/proc/${pid}`))
+    expect((await command.finished).code).toBe(255)
+  })
+
   test("with -d prints an id at once and leaves the command running", async () => {
     const file = join(world.home, "detached")
     const detached = await exec(

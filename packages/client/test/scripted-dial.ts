@@ -5,7 +5,7 @@ import type { Dial, DialTarget, Socket, SocketEvents } from "../src/dial.ts"
 import { LinkConnection } from "../src/link-connection.ts"
 
 /** Lets promises go on, and what they defer. */
-export async function turn(clock?: VirtualClock): Promise<void> {
+async function turn(clock?: VirtualClock): Promise<void> {
   for (let round = 0; round < 3; round++) {
     clock?.settle()
     await new Promise<void>((resolve) => setImmediate(resolve))

@@ -138,9 +138,12 @@ async function stopCleanly(connection: AgentConnection, options: ServeOptions, l
   connection.close(closeCodes.normal, "bye")
 }
 
-/** Processes that were hung up get their graces; a forced stop leaves them to the kernel's hang-up. */
-const processesGone = (running: ProcessContext["running"], force: AbortSignal | undefined): Promise<void> =>
-  until(() => [...running].every(({ detached }) => detached), 2 * processTimes.graceMs + 1_000, force)
+/** Processes that were hung up get their graces; a forced stop kills them, as nobody would after us. */
+async function processesGone(running: ProcessContext["running"], force: AbortSignal | undefined): Promise<void> {
+  const attached = () => [...running].filter(({ detached }) => !detached)
+  await until(() => attached().length === 0, 2 * processTimes.graceMs + 1_000, force)
+  for (const process of attached()) process.kill()
+}
 
 /** Milliseconds between looks at what has no event of its own. */
 const lookMs = 20

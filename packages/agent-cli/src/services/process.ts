@@ -20,8 +20,15 @@ import { startPty } from "../processes/pty-process.ts"
 
 export interface ProcessContext {
   readonly logger: Logger
-  /** Processes that have not ended, for a stop that waits for them. A detached one is not waited for. */
-  readonly running: Set<{ readonly detached: boolean }>
+  /** Processes that have not ended. */
+  readonly running: Set<RunningProcess>
+}
+
+/** What a stop of the agent needs: a detached process is neither waited for nor ended. */
+export interface RunningProcess {
+  readonly detached: boolean
+  /** Ends the whole process group at once. */
+  kill(): void
 }
 
 /** Processes of one agent at once. Each holds two or three descriptors and a few KiB here, and far more in the kernel. */
@@ -38,7 +45,7 @@ export function serveProcess(stream: MuxStream, kind: "exec" | "pty", body: unkn
   })
 }
 
-class ProcessService {
+class ProcessService implements RunningProcess {
   readonly #stream: MuxStream
   readonly #context: ProcessContext
   readonly #id = randomBytes(6).toString("hex")
@@ -70,6 +77,10 @@ class ProcessService {
     this.#context.logger.info("process.started", { process: this.#id, kind, pid: process.pid })
     // The client may have left while the process was being started: then nobody will ever end it but us.
     if (!this.#stream.accept({ processId: this.#id, pid: process.pid }, this.#streamEvents) && !this.detached) process.hangUp()
+  }
+
+  kill(): void {
+    this.#process?.signal("SIGKILL")
   }
 
   #spawn(kind: "exec" | "pty", body: unknown): Promise<AgentProcess> {

@@ -4,11 +4,12 @@ import { AgentEnd, ClientEnd } from "@trunkline/protocol/testing"
 import { describe, expect, test } from "vitest"
 import { dispatch } from "../../src/agent/dispatch.ts"
 import { nodeClock } from "../../src/agent/node-clock.ts"
+import type { RunningProcess } from "../../src/services/process.ts"
 import { connected } from "./memory-line.ts"
 
 /** Opens a stream as the principal and resolves with why it was not granted, or its answer. */
 function ask(kind: string, body: unknown, principal: Principal, draining = false): Promise<unknown> {
-  const context = { logger: silentLogger, running: new Set<{ readonly detached: boolean }>(), draining: () => draining }
+  const context = { logger: silentLogger, running: new Set<RunningProcess>(), draining: () => draining }
   const agent = new AgentEnd(() => ({
     link: { clock: nodeClock },
     offered: (stream, asked) => dispatch(stream, asked, principal, context),

@@ -61,6 +61,11 @@ const openExec = (peer: ScriptedPeer, argv: readonly string[], id = 1, more: obj
   peer.sayFrames([
     { type: "open", stream: streamId(id), body: new TextEncoder().encode(JSON.stringify({ kind: "exec", body: { argv, ...more } })) },
   ])
+const pidOf = (peer: ScriptedPeer): number => {
+  const accept = heardOf(peer, "accept")
+  if (accept?.type !== "accept") throw new Error("nothing was started")
+  return JSON.parse(new TextDecoder().decode(accept.body)).pid
+}
 const heardOf = (peer: ScriptedPeer, type: string) => peer.frames.find((frame) => frame.type === type)
 
 describe("online", () => {
@@ -271,6 +276,7 @@ describe("a stop", () => {
     await leg.until(() => heardOf(peer, "goAway") !== undefined)
     force.abort()
     expect(await ended).toEqual(stopped)
+    expect(process.kill(-pidOf(peer), "SIGKILL")).toBe(true)
   })
 
   test("does not wait for a detached process, nor end it", async () => {
@@ -281,12 +287,10 @@ describe("a stop", () => {
     const peer = await client(leg)
     openExec(peer, ["sleep", "1000"], 1, { detach: true })
     await leg.until(() => heardOf(peer, "accept") !== undefined)
-    const accept = heardOf(peer, "accept")
-    const { pid } = accept?.type === "accept" ? JSON.parse(new TextDecoder().decode(accept.body)) : { pid: 0 }
     abort.abort()
     expect(await ended).toEqual(stopped)
     expect(ends).not.toContain("process.ended")
-    expect(process.kill(pid, "SIGKILL")).toBe(true)
+    expect(process.kill(pidOf(peer), "SIGKILL")).toBe(true)
   })
 
   test("ends also when the gateway goes away in the middle of it", async () => {

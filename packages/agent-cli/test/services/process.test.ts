@@ -169,7 +169,7 @@ describe("a request is refused", () => {
   })
 
   test("when 1,024 processes run", async () => {
-    const others = Array.from({ length: 1_024 }, () => ({ detached: true }))
+    const others = Array.from({ length: 1_024 }, () => ({ detached: true, kill() {} }))
     for (const other of others) bench.context.running.add(other)
     const asked = bench.open({ argv: ["true"] })
     await bench.until(() => asked.closed !== undefined)

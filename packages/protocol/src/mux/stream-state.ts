@@ -40,3 +40,6 @@ export function transition(state: StreamState, event: StreamEvent): StreamState 
 export const maySend = (state: StreamState): boolean => "sent" in state && state.sent === "open"
 export const mayReceive = (state: StreamState): boolean =>
   (state.phase === "offered" || state.phase === "open") && state.received === "open"
+
+/** A stream that is open carries messages both ways to its end, whichever half has finished: a signal for a process whose input is closed. */
+export const mayMessage = (state: StreamState): boolean => state.phase === "opening" || state.phase === "open"

@@ -7,7 +7,7 @@ import { InvalidBody } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
 import { encodeBody, encodeError } from "./bodies.ts"
 import { payloadFor, SendQueue } from "./send-queue.ts"
-import { mayReceive, maySend, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
+import { mayMessage, mayReceive, maySend, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
 import { dataCost, ReceiveWindow, SendWindow } from "./window.ts"
 
 /** What the owner of a stream is told. Nothing comes after `closed`. Throwing InvalidBody resets this stream only. */
@@ -102,9 +102,9 @@ export class MuxStream {
     this.#port.ready(this)
   }
 
-  /** Sends a small JSON message, ahead of queued bytes. */
+  /** Sends a small JSON message, ahead of queued bytes, and after the end of them too while the stream lasts. */
   sendMessage(message: unknown): void {
-    if (!maySend(this.#state)) return
+    if (!mayMessage(this.#state)) return
     const body = encodeBody("a message", message)
     if (this.#messages >= limits.queuedMessagesMax) {
       throw new TunnelError("overloaded", `${limits.queuedMessagesMax} messages wait to be sent; the other side does not keep up`)
@@ -125,7 +125,9 @@ export class MuxStream {
     if (this.#state.phase === "closed") return
     const withdrawn = this.#state.phase === "opening" && this.#port.withdraw(this)
     if (!withdrawn) this.#port.control({ type: "reset", stream: this.id, body: encodeError(error) })
-    this.close(error, "reset")
+    // Nobody has seen a request that was taken back (SPEC MX6).
+    const { code, message, retryable } = error
+    this.close(withdrawn ? new TunnelError(code, message, { retryable, delivered: "no", cause: error }) : error)
   }
 
   /**
@@ -213,7 +215,8 @@ export class MuxStream {
   }
 
   receiveMessage(body: unknown, bodyBytes: number): void {
-    if (!mayReceive(this.#state)) throw new ProtocolViolation("ST4", `MESSAGE on a stream that is ${this.#state.phase} or finished`)
+    if (this.#state.phase !== "open" && this.#state.phase !== "offered")
+      throw new ProtocolViolation("ST4", `MESSAGE on a stream that is ${this.#state.phase}`)
     if ("early" in this.#events) {
       this.#earlyMessageBytes += bodyBytes
       if (this.#earlyMessageBytes > earlyMessageBytesMax) {

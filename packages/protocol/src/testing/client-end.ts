@@ -30,8 +30,8 @@ export class ClientEnd {
     return {
       type: "hello",
       protocol: { min: protocolVersion, max: protocolVersion },
-      link: `link${this.#number}`.padEnd(22, "0"),
-      secret: `secret${this.#number}`.padEnd(43, "0"),
+      link: `link${String(this.#number).padStart(18, "0")}`,
+      secret: `secret${String(this.#number).padStart(37, "0")}`,
       attempt: this.#attempt,
       received: this.mux.link.received,
       window: this.mux.link.windowBytes,

@@ -27,7 +27,7 @@ export const limits = {
   linkWindowBytesMax: 4_194_304,
   /** Bytes in flight per link and direction at least, so that one interactive frame always fits. */
   linkWindowBytesMin: 32_768,
-  /** Bytes in flight over all links of one agent, each direction. A Durable Object has 128 MB, possibly shared. */
+  /** Bytes in flight over all links of one agent, each direction; above 512 links the least window of each, at most twice this. A Durable Object has 128 MB, possibly shared. */
   agentInFlightBytesMax: 16_777_216,
   /** Bytes of the link window that bulk streams leave free, so that a keystroke never waits for an acknowledgement. */
   linkReserveBytes: 32_768,

@@ -197,14 +197,24 @@ describe("ending", () => {
     expect(diary.entries.slice(1)).toEqual(["finished", "closed clean"])
   })
 
-  test("[ST4] after the end nothing more is written or said", () => {
-    const { stream, sent } = openPair()
+  test("[ST4] after the end no more bytes are written, and messages only while the other half lasts", () => {
+    const { peer, stream, diary, sent } = openPair()
     stream.finish()
     stream.write(0, new Uint8Array(9))
-    sent()
+    expect(words(sent())).toEqual(["fin 1"])
+    stream.sendMessage({})
+    expect(words(sent())).toEqual(["message 1"])
+    expect(stream.writableBytes).toBe(0)
+    peer.sayFrames([frames.fin(1)])
+    expect(diary.entries.at(-1)).toBe("closed clean")
     stream.sendMessage({})
     expect(sent()).toEqual([])
-    expect(stream.writableBytes).toBe(0)
+  })
+
+  test("[ST4] a message after the peer's end is heard", () => {
+    const { peer, diary } = openPair()
+    peer.sayFrames([frames.fin(1), frames.message(1)])
+    expect(diary.entries.slice(1)).toEqual(["finished", "message {}"])
   })
 
   test("[ST5] a reset drops what is queued and is told to the peer; a second does nothing", () => {
@@ -368,7 +378,6 @@ describe("a hostile peer", () => {
     ["ST2", "CREDIT of a stream of ours that never was", ({ peer }) => peer.sayFrames([frames.credit(2, 1)])],
     ["ST3", "REJECT of a stream it opened itself", ({ peer }) => peer.sayFrames([frames.open(1), frames.reject(1)])],
     ["ST4", "DATA after FIN", ({ peer }) => peer.sayFrames([frames.open(1), frames.fin(1), frames.data(1, 1)])],
-    ["ST4", "MESSAGE after FIN", ({ peer }) => peer.sayFrames([frames.open(1), frames.fin(1), frames.message(1)])],
     [
       "ST4",
       "DATA before its ACCEPT",
