@@ -11,8 +11,8 @@ export const pongText = "pong"
 
 /** Shown to people elsewhere: nothing in it may move a cursor or change a terminal. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-const text = (maximum: number) =>
-  v.pipe(v.string(), v.maxLength(maximum), v.regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, "no control characters"))
+const printablePattern = /^[^\u0000-\u001f\u007f-\u009f]*$/
+const text = (maximum: number) => v.pipe(v.string(), v.maxLength(maximum), v.regex(printablePattern, "no control characters"))
 const u32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff))
 const labelPattern = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?$/
 const labelPart = v.pipe(
