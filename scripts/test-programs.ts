@@ -10,6 +10,8 @@ const programs: Readonly<Record<string, string>> = {
   vim: "vim",
   less: "less",
   htop: "htop",
+  zsh: "zsh",
+  fish: "fish",
 }
 
 export async function installTestPrograms(): Promise<void> {

@@ -1,14 +1,10 @@
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { expect, test } from "vitest"
 import { completionScript } from "../../src/commands/completion.ts"
-
-const installed = (shell: string): boolean => spawnSync(shell, ["-c", "exit"]).status === 0
 
 test.each(["bash", "zsh", "fish"])("the %s script parses", (shell) => {
   const script = completionScript(shell)
   expect(script).toContain("exec")
-  // A machine without the shell has no use for its script either.
-  if (!installed(shell)) return
   execFileSync(shell, ["-n"], { input: script })
 })
 
