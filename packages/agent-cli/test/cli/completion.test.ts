@@ -1,11 +1,21 @@
 import { execFileSync } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { expect, test } from "vitest"
 import { completionScript } from "../../src/commands/completion.ts"
 
 test.each(["bash", "zsh", "fish"])("the %s script parses", (shell) => {
   const script = completionScript(shell)
   expect(script).toContain("exec")
-  execFileSync(shell, ["-n"], { input: script })
+  const directory = mkdtempSync(join(tmpdir(), "trunkline-completion-"))
+  try {
+    const file = join(directory, shell)
+    writeFileSync(file, script)
+    execFileSync(shell, ["-n", file])
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 })
 
 /** What bash would offer for the last of these words; `trunkline` itself is a stand-in that knows two agents. */
