@@ -1,25 +1,9 @@
 /** The endpoints listing. */
-import { endpointName, endpointNameRule, TunnelError } from "@trunkline/protocol"
+import { type Endpoint, type EndpointStatus, endpointName, endpointNameRule, TunnelError } from "@trunkline/protocol"
 import { callGateway, type GatewayApi } from "./gateway-api.ts"
-
-export type EndpointStatus = "online" | "stale" | "draining" | "offline"
-
-export interface Endpoint {
-  readonly name: string
-  readonly status: EndpointStatus
-  readonly mode: "socket" | "tunnel-url"
-  /** Epoch milliseconds since it has this status. */
-  readonly since: number
-  /** Epoch milliseconds when it was last known to be there. */
-  readonly lastSeen: number
-  readonly version: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly rttMs: number | null
-}
 
 /** What one endpoint says of its machine, beyond the listing. */
 export interface EndpointDetail extends Endpoint {
-  readonly host?: { readonly hostname: string; readonly os: string; readonly arch: string; readonly node?: string } | null
   readonly instance?: string | null
   readonly clients?: number
 }

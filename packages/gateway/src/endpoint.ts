@@ -1,5 +1,5 @@
-/** What the gateway knows of one endpoint, in the three shapes that travel between its parts. Times are epoch milliseconds. */
-import type { AgentHello, Labels } from "@trunkline/protocol"
+/** What the gateway knows of one endpoint, as its own parts keep it. Times are epoch milliseconds. */
+import type { AgentHello, EndpointStatus, Labels } from "@trunkline/protocol"
 
 /** What an AgentSocket has on disk. `stopped`: the agent said bye, and the endpoint is not listed. */
 export type RecordState = "online" | "draining" | "offline" | "stopped"
@@ -24,27 +24,10 @@ export interface EndpointRecord {
 /** How long an endpoint that vanished stays listed as offline. A day shows what went away over a night. */
 export const offlineKeptMs = 86_400_000
 
-/** `stale`: a socket is open, and nothing has been heard on it for too long. */
-export const endpointStatuses = ["online", "stale", "draining", "offline"] as const
-export type EndpointStatus = (typeof endpointStatuses)[number]
-
 /** The exact answer of the agent's own object. */
 export interface Presence extends EndpointRecord {
   readonly status: EndpointStatus
   readonly clients: number
   /** Round trip between gateway and agent; null while nothing measures it. */
   readonly rttMs: number | null
-}
-
-/** One row of `GET /v1/endpoints`. */
-export interface EndpointSummary {
-  readonly name: string
-  readonly status: EndpointStatus
-  readonly mode: "socket" | "tunnel-url"
-  readonly since: number
-  readonly lastSeen: number
-  readonly version: string
-  readonly labels: Labels
-  readonly rttMs: number | null
-  readonly host?: AgentHello["host"]
 }

@@ -2,8 +2,7 @@
  * Heartbeats of agents in tunnel-url mode: one KV record each, gone when it is not renewed. What the listing shows is
  * in the record's metadata, so that a page of the listing is one call.
  */
-import type { EndpointName, Labels } from "@trunkline/protocol"
-import type { EndpointSummary } from "./endpoint.ts"
+import type { Endpoint, EndpointName, Labels } from "@trunkline/protocol"
 
 /** How often an agent renews its record. KV's free plan has 1,000 writes a day: room for three agents. */
 export const heartbeatPeriodMs = 300_000
@@ -26,7 +25,7 @@ export interface Heartbeat {
 type Metadata = Omit<Heartbeat, "url">
 
 export interface HeartbeatPage {
-  readonly endpoints: readonly EndpointSummary[]
+  readonly endpoints: readonly Endpoint[]
   /** The last name looked at, or null if the page was empty. */
   readonly scannedTo: string | null
   /** Where the next page begins, or null if this was the last. */
@@ -63,7 +62,7 @@ export async function listHeartbeats(kv: KVNamespace, cursor: string | null): Pr
 }
 
 /** A record that lives is an agent that is online: there is no socket to know better. */
-export const heartbeatSummary = (name: string, { version, labels, since, lastSeen }: Metadata): EndpointSummary => ({
+export const heartbeatSummary = (name: string, { version, labels, since, lastSeen }: Metadata): Endpoint => ({
   name,
   status: "online",
   mode: "tunnel-url",

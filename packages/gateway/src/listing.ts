@@ -2,9 +2,18 @@
  * The endpoints listing: registry rows and heartbeat records, merged in order of name. Each page costs one call to
  * each source, whatever the number of endpoints. Where a name is in both, its socket is the truth.
  */
-import { checkBody, endpointName, InvalidBody, type Labels, labelsSchema, TunnelError } from "@trunkline/protocol"
+import {
+  checkBody,
+  type Endpoint,
+  type EndpointStatus,
+  endpointName,
+  endpointStatuses,
+  InvalidBody,
+  type Labels,
+  labelsSchema,
+  TunnelError,
+} from "@trunkline/protocol"
 import { base64UrlDecode, base64UrlEncode } from "./base64url.ts"
-import { type EndpointStatus, type EndpointSummary, endpointStatuses } from "./endpoint.ts"
 import type { HeartbeatPage } from "./heartbeats.ts"
 import type { ListQuery, RegistryPage } from "./registry/registry.ts"
 
@@ -31,7 +40,7 @@ export interface ListingSources {
 }
 
 export interface Listing {
-  readonly endpoints: readonly EndpointSummary[]
+  readonly endpoints: readonly Endpoint[]
   /** For the next page; null at the end. A page may hold fewer than `limit` and still have a next one. */
   readonly cursor: string | null
 }
@@ -130,7 +139,7 @@ function decodePosition(cursor: string): Position | undefined {
   return { after, heartbeats }
 }
 
-const matches = (endpoint: EndpointSummary, labels: Labels, status: EndpointStatus | undefined): boolean =>
+const matches = (endpoint: Endpoint, labels: Labels, status: EndpointStatus | undefined): boolean =>
   (status === undefined || endpoint.status === status) && Object.entries(labels).every(([key, value]) => endpoint.labels[key] === value)
 
 /** The first of the ends in order of name; null stands for no end. */
@@ -139,4 +148,4 @@ const nearest = (ends: readonly (string | null)[]): string | null => ends.filter
 const laterOf = (left: string, right: string): string => (left > right ? left : right)
 
 // Names are ASCII, so this is the order of both SQLite and KV.
-const byName = (left: EndpointSummary, right: EndpointSummary): number => (left.name < right.name ? -1 : 1)
+const byName = (left: Endpoint, right: Endpoint): number => (left.name < right.name ? -1 : 1)

@@ -1,3 +1,4 @@
+export * from "./endpoint.ts"
 export * from "./errors.ts"
 export * from "./kinds/kind.ts"
 export * from "./kinds/process.ts"

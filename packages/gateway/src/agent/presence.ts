@@ -1,6 +1,6 @@
 /** Presence is a lease: what can be said of an agent from its record, its socket and when it was last heard. */
-import { limits } from "@trunkline/protocol"
-import { type EndpointRecord, type EndpointStatus, offlineKeptMs } from "../endpoint.ts"
+import { type EndpointStatus, limits } from "@trunkline/protocol"
+import { type EndpointRecord, offlineKeptMs } from "../endpoint.ts"
 
 export interface PresenceFacts {
   readonly record: Pick<EndpointRecord, "state" | "since">

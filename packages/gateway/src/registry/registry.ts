@@ -4,8 +4,8 @@
  * announce that its sockets are gone.
  */
 import { DurableObject } from "cloudflare:workers"
-import { limits } from "@trunkline/protocol"
-import type { EndpointRecord, EndpointStatus, EndpointSummary, Presence } from "../endpoint.ts"
+import { type Endpoint, type EndpointStatus, limits } from "@trunkline/protocol"
+import type { EndpointRecord, Presence } from "../endpoint.ts"
 import type { Env } from "../env.ts"
 import { withTimeout } from "../timeout.ts"
 import { type RowQuery, Rows } from "./rows.ts"
@@ -19,7 +19,7 @@ export interface ListQuery extends RowQuery {
 }
 
 export interface RegistryPage {
-  readonly endpoints: readonly EndpointSummary[]
+  readonly endpoints: readonly Endpoint[]
   /** The last name looked at, or null if there are no more rows. */
   readonly scannedTo: string | null
   readonly knownOthers: readonly string[]
@@ -140,7 +140,7 @@ export class Registry extends DurableObject<Env> {
     return Math.max(record.lastSeen, this.#verified.get(record.name)?.lastSeen ?? 0)
   }
 
-  #summary(record: EndpointRecord): EndpointSummary {
+  #summary(record: EndpointRecord): Endpoint {
     const { name, state, since, version, labels, host } = record
     const verified = this.#verified.get(name)
     const lastSeen = this.#lastSeen(record)

@@ -2,8 +2,8 @@
  * The registry's table: one row per endpoint, the last record its object announced. Rows are hints; the truth is in
  * the object. Written only when something changed, and never by an older revision over a newer one.
  */
-import type { Labels } from "@trunkline/protocol"
-import { type EndpointRecord, type EndpointStatus, offlineKeptMs } from "../endpoint.ts"
+import type { EndpointStatus, Labels } from "@trunkline/protocol"
+import { type EndpointRecord, offlineKeptMs } from "../endpoint.ts"
 
 export interface RowQuery {
   /** Rows after this name; "" for the first page. */
