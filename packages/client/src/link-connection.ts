@@ -10,6 +10,7 @@ import {
   InvalidBody,
   isFinalCloseCode,
   type LinkHello,
+  Liveness,
   limits,
   Mux,
   type MuxStream,
@@ -57,8 +58,7 @@ export class LinkConnection {
   #attempt = 0
   /** When the socket opened; undefined once its loss has been counted. */
   #connectedAtMs: number | undefined
-  #heardAtMs = 0
-  #cancelPing: (() => void) | undefined
+  #liveness: Liveness | undefined
   #cancelIdle: (() => void) | undefined
   #cancelGrace: (() => void) | undefined
   #cancelRedial: (() => void) | undefined
@@ -186,7 +186,7 @@ export class LinkConnection {
       throw stop.reason
     }
     this.#adopt(socket)
-    this.#transport = greet(transportOn(socket))
+    this.#transport = greet(this.#transportOn(socket))
     const waiting = early
     early = undefined
     // Any of them may end the link, and then the socket is no longer ours.
@@ -194,11 +194,31 @@ export class LinkConnection {
   }
 
   #adopt(socket: Socket): void {
-    const now = this.#options.clock.now()
+    const { clock } = this.#options
     this.#socket = socket
-    this.#connectedAtMs = now
-    this.#heardAtMs = now
-    this.#schedulePing(socket, limits.pingIntervalMs)
+    this.#connectedAtMs = clock.now()
+    this.#liveness = new Liveness({
+      clock,
+      ping: () => socket.send(pingText),
+      dead: () => {
+        socket.close(closeCodes.restart, "no answer")
+        this.#lost(1006, "no answer")
+      },
+    })
+  }
+
+  #transportOn(socket: Socket): Transport {
+    const liveness = this.#liveness
+    return {
+      send(message) {
+        socket.send(message)
+        liveness?.sent()
+      },
+      get bufferedBytes() {
+        return socket.bufferedBytes
+      },
+      close: (code, reason) => socket.close(code, reason),
+    }
   }
 
   #hello(mux: Mux): LinkHello {
@@ -214,7 +234,7 @@ export class LinkConnection {
   }
 
   #receive(message: Uint8Array | string): void {
-    this.#heardAtMs = this.#options.clock.now()
+    this.#liveness?.heard()
     if (typeof message !== "string") return this.#linkMessage(message)
     if (message === pongText) return
     try {
@@ -246,7 +266,7 @@ export class LinkConnection {
         return
       case "back":
         this.#transport?.closed(closeCodes.restart, "agent back")
-        if (mux.link.phase === "detached") this.#transport = mux.link.resume(transportOn(socket), this.#hello(mux))
+        if (mux.link.phase === "detached") this.#transport = mux.link.resume(this.#transportOn(socket), this.#hello(mux))
         return
       case "draining":
         return
@@ -261,7 +281,7 @@ export class LinkConnection {
   #lost(code: number, reason: string): void {
     if (this.#state.phase !== "linked") return
     const { mux } = this.#state
-    this.#cancelPing?.()
+    this.#liveness?.stop()
     this.#socket = undefined
     // A link that the agent has not answered cannot be resumed: it ends, with the reason for which it was cut.
     if (code === closeCodes.normal || isFinalCloseCode(code) || mux.link.phase === "starting") return mux.link.end(closeError(code, reason))
@@ -295,26 +315,14 @@ export class LinkConnection {
     })
   }
 
-  #schedulePing(socket: Socket, delayMs: number): void {
-    this.#cancelPing?.()
-    this.#cancelPing = this.#options.clock.schedule(delayMs, () => {
-      const silentMs = this.#options.clock.now() - this.#heardAtMs
-      if (silentMs >= limits.pingDeadMs) {
-        socket.close(closeCodes.restart, "no pong")
-        return this.#lost(1006, "no pong")
-      }
-      socket.send(pingText)
-      this.#schedulePing(socket, Math.min(limits.pingIntervalMs, limits.pingDeadMs - silentMs))
-    })
-  }
-
   #linkEnded(mux: Mux, error: TunnelError): void {
     if (this.#state.phase === "linked" && this.#state.mux === mux) this.#reset(error)
   }
 
   #reset(reason: unknown): void {
-    for (const cancel of [this.#cancelPing, this.#cancelIdle, this.#cancelGrace, this.#cancelRedial]) cancel?.()
-    this.#cancelPing = this.#cancelIdle = this.#cancelGrace = this.#cancelRedial = undefined
+    this.#liveness?.stop()
+    for (const cancel of [this.#cancelIdle, this.#cancelGrace, this.#cancelRedial]) cancel?.()
+    this.#cancelIdle = this.#cancelGrace = this.#cancelRedial = undefined
     this.#state = { phase: "idle" }
     const stop = this.#stop
     this.#stop = new AbortController()
@@ -326,14 +334,6 @@ export class LinkConnection {
     this.#redials = 0
   }
 }
-
-const transportOn = (socket: Socket): Transport => ({
-  send: (message) => socket.send(message),
-  get bufferedBytes() {
-    return socket.bufferedBytes
-  },
-  close: (code, reason) => socket.close(code, reason),
-})
 
 /** Whether a redial that was refused so would be refused again. What lies between us and the gateway may answer in its place for a while. */
 const isFinal = ({ code, retryable }: TunnelError): boolean => !retryable && code !== "protocol-error"

@@ -233,6 +233,24 @@ describe("a gateway", () => {
     },
   )
 
+  test("[CT8] that swallows what is sent is asked after 4 seconds, and left for another after 5 more", async () => {
+    const { line, stream, first } = await up()
+    await line.pass(1_000)
+    first.mute = true
+    ;(await stream).write(0, Uint8Array.of(1))
+    await line.pass(8_900)
+    expect(line.calls).toHaveLength(1)
+    await line.pass(1_200)
+    expect(line.calls).toHaveLength(2)
+  })
+
+  test("[CT8] that answers the question is kept, however long the agent says nothing", async () => {
+    const { line, stream } = await up()
+    ;(await stream).write(0, Uint8Array.of(1))
+    await line.pass(60_000)
+    expect(line.calls).toHaveLength(1)
+  })
+
   test("[CT1] is pinged every 30 seconds, and dead after 75 in which nothing came", async () => {
     const { line, first, ended } = await up()
     await line.pass(30_000)

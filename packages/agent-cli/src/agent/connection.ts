@@ -10,6 +10,7 @@ import {
   errorCodes,
   InvalidBody,
   isErrorCode,
+  Liveness,
   limits,
   linkHeaderBytes,
   parseGatewayToAgent,
@@ -58,16 +59,15 @@ export class AgentConnection implements SlotPort {
   readonly #end = Promise.withResolvers<ConnectionEnd>()
   readonly #welcome = Promise.withResolvers<{ readonly generation: number }>()
   #phase: "greeting" | "up" | "ended" = "greeting"
-  #heardAtMs: number
+  #liveness: Liveness | undefined
   #congested = false
-  #cancelTimer: (() => void) | undefined
+  readonly #cancelHandshake: () => void
 
   constructor(options: ConnectionOptions) {
     this.#options = options
     this.ended = this.#end.promise
     this.welcomed = this.#welcome.promise
     this.welcomed.catch(() => {})
-    this.#heardAtMs = options.clock.now()
     const socketOptions: ClientOptions & { readonly closeTimeout: number } = {
       headers: { authorization: `Bearer ${options.secret}` },
       // Output is often compressed already, and a context for each socket would cost the gateway its memory.
@@ -77,7 +77,7 @@ export class AgentConnection implements SlotPort {
     }
     this.#socket = new WebSocket(options.url, "trunkline.v1", socketOptions)
     this.#listen()
-    this.#cancelTimer = options.clock.schedule(limits.handshakeMs, () => this.#cut("no welcome from the gateway"))
+    this.#cancelHandshake = options.clock.schedule(limits.handshakeMs, () => this.#cut("no welcome from the gateway"))
   }
 
   /** A control message to the gateway. */
@@ -112,6 +112,7 @@ export class AgentConnection implements SlotPort {
 
   #send(message: Uint8Array): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return
+    this.#liveness?.sent()
     this.#socket.send(message, () => {
       const bytes = this.#socket.bufferedAmount
       if (!this.#congested || bytes > drainedBytes) return
@@ -125,7 +126,7 @@ export class AgentConnection implements SlotPort {
     socket.on("open", () => this.control(this.#options.hello))
     socket.on("message", (data, binary) => {
       if (!(data instanceof Buffer) || this.#phase === "ended") return
-      this.#heardAtMs = this.#options.clock.now()
+      this.#liveness?.heard()
       if (!binary) this.#text(data.toString())
       else if (data.byteLength < linkHeaderBytes) this.#violated("a binary message without a link header")
       else this.#options.links.message(readSlot(data), data)
@@ -172,19 +173,16 @@ export class AgentConnection implements SlotPort {
     const { min, max } = this.#options.hello.protocol
     if (protocol < min || protocol > max) return this.#leave(closeCodes.version, `a welcome in protocol version ${protocol}`)
     this.#phase = "up"
-    this.#schedulePing(limits.pingIntervalMs)
+    this.#cancelHandshake()
+    this.#liveness = new Liveness({
+      clock: this.#options.clock,
+      ping: () => {
+        if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText)
+      },
+      dead: () => this.#cut("no answer from the gateway"),
+    })
     this.#options.links.connected(this)
     this.#welcome.resolve({ generation })
-  }
-
-  #schedulePing(delayMs: number): void {
-    this.#cancelTimer?.()
-    this.#cancelTimer = this.#options.clock.schedule(delayMs, () => {
-      const silentMs = this.#options.clock.now() - this.#heardAtMs
-      if (silentMs >= limits.pingDeadMs) return this.#cut("no pong from the gateway")
-      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText)
-      this.#schedulePing(Math.min(limits.pingIntervalMs, limits.pingDeadMs - silentMs))
-    })
   }
 
   #violated(reason: string, detail = reason): void {
@@ -206,7 +204,8 @@ export class AgentConnection implements SlotPort {
   #finish(end: ConnectionEnd): void {
     if (this.#phase === "ended") return
     this.#phase = "ended"
-    this.#cancelTimer?.()
+    this.#cancelHandshake()
+    this.#liveness?.stop()
     this.#options.links.disconnected()
     this.#welcome.reject(new TunnelError("gateway-unreachable", end.reason))
     this.#end.resolve(end)

@@ -1,5 +1,5 @@
 /** One connection to the gateway, on real sockets and a clock that the test moves. */
-import { type AgentHello, type Principal, type Slot, silentLogger, slot, type TransportEvents } from "@trunkline/protocol"
+import { type AgentHello, linkHeaderBytes, type Principal, type Slot, silentLogger, slot, type TransportEvents } from "@trunkline/protocol"
 import { type OpenTransports, registerTransportConformance, VirtualClock } from "@trunkline/protocol/testing"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { AgentConnection, finalError } from "../../src/agent/connection.ts"
@@ -229,7 +229,21 @@ describe("a connection", () => {
     await pass(74)
     expect(links.heard).not.toContain("disconnected")
     await pass(1)
-    expect(await made.ended).toMatchObject({ code: 1006, reason: "no pong from the gateway" })
+    expect(await made.ended).toMatchObject({ code: 1006, reason: "no answer from the gateway" })
+  })
+
+  test("[CT8] asks 4 seconds after something sent has had no answer, and is dead 5 seconds later", async () => {
+    const [made, leg] = await up()
+    const pings = () => leg.texts.filter((text) => text === "ping").length
+    made.transport(slot(1)).send(new Uint8Array(linkHeaderBytes))
+    clock.advance(3_999)
+    expect(pings()).toBe(0)
+    clock.advance(1)
+    await leg.until(() => pings() === 1)
+    clock.advance(4_999)
+    expect(links.heard).not.toContain("disconnected")
+    clock.advance(1)
+    expect(await made.ended).toMatchObject({ code: 1006, reason: "no answer from the gateway" })
   })
 
   test.each([

@@ -43,6 +43,10 @@ export const limits = {
   pingIntervalMs: 30_000,
   /** Milliseconds without an answer after which a leg is dead: two and a half intervals, so one lost pong is forgiven. */
   pingDeadMs: 75_000,
+  /** Milliseconds after which something sent and not answered is asked after: a round trip to anywhere, several times over. */
+  probeAfterMs: 4_000,
+  /** Milliseconds that the answer to that may take. With the wait before it a person waits 9 s for a path that is frozen. */
+  probeVerdictMs: 5_000,
   /** Milliseconds for a handshake (dial, hello, welcome). */
   handshakeMs: 10_000,
   /** Milliseconds until received bytes are acknowledged at the latest, if nothing else carries it. A paced sender's round trip includes it, so it is short. */

@@ -103,6 +103,8 @@ describe("numbers", () => {
       clientsMax: 1_024,
       pingIntervalMs: 30_000,
       pingDeadMs: 75_000,
+      probeAfterMs: 4_000,
+      probeVerdictMs: 5_000,
       handshakeMs: 10_000,
       ackDelayMs: 5,
       ackBytes: 262_144,
