@@ -60,7 +60,8 @@ export class LinkConnection {
   #connectedAtMs: number | undefined
   #liveness: Liveness | undefined
   #cancelIdle: (() => void) | undefined
-  #cancelGrace: (() => void) | undefined
+  /** Ends the wait for the agent: for its first answer, or for it to be back. */
+  #cancelWait: (() => void) | undefined
   #cancelRedial: (() => void) | undefined
   #redials = 0
   #streams = 0
@@ -150,6 +151,11 @@ export class LinkConnection {
         this.#identity = { link: randomText(16), secret: randomText(32) }
         this.#attempt = 0
         this.#state = { phase: "linked", mux }
+        this.#cancelWait = this.#options.clock.schedule(limits.handshakeMs, () => {
+          const seconds = limits.handshakeMs / 1000
+          const error = `the agent is connected to the gateway but has not answered for ${seconds} seconds; it may be stopped or overloaded`
+          mux.link.end(new TunnelError("timeout", error, { delivered: "unknown", retryable: false }))
+        })
         return mux.link.start(transport, this.#hello(mux))
       })
       return mux
@@ -248,10 +254,10 @@ export class LinkConnection {
 
   #linkMessage(message: Uint8Array): void {
     this.#transport?.message(message)
-    if (this.#cancelGrace === undefined || this.#state.phase !== "linked" || this.#state.mux.link.phase !== "open") return
-    // Only now: a socket, or a gateway that says the agent is back, has not reached the agent yet.
-    this.#cancelGrace()
-    this.#cancelGrace = undefined
+    if (this.#cancelWait === undefined || this.#state.phase !== "linked" || this.#state.mux.link.phase !== "open") return
+    // Only now: the first welcome is here, or a later one. A socket, or a gateway that says the agent is back, has not reached the agent yet.
+    this.#cancelWait()
+    this.#cancelWait = undefined
   }
 
   #control(control: GatewayToClient): void {
@@ -291,7 +297,7 @@ export class LinkConnection {
   }
 
   #detached(mux: Mux): void {
-    this.#cancelGrace ??= this.#options.clock.schedule(limits.resumeGraceMs, () => {
+    this.#cancelWait ??= this.#options.clock.schedule(limits.resumeGraceMs, () => {
       const seconds = limits.resumeGraceMs / 1000
       mux.link.end(new TunnelError("link-lost", `the agent could not be reached for ${seconds} seconds`, { delivered: "unknown" }))
     })
@@ -321,8 +327,8 @@ export class LinkConnection {
 
   #reset(reason: unknown): void {
     this.#liveness?.stop()
-    for (const cancel of [this.#cancelIdle, this.#cancelGrace, this.#cancelRedial]) cancel?.()
-    this.#cancelIdle = this.#cancelGrace = this.#cancelRedial = undefined
+    for (const cancel of [this.#cancelIdle, this.#cancelWait, this.#cancelRedial]) cancel?.()
+    this.#cancelIdle = this.#cancelWait = this.#cancelRedial = undefined
     this.#state = { phase: "idle" }
     const stop = this.#stop
     this.#stop = new AbortController()

@@ -27,6 +27,20 @@ async function up(): Promise<Up> {
 /** Greetings the peer has heard, by attempt. */
 const attempts = (peer: ScriptedPeer): number[] => peer.controls.flatMap((control) => (control.type === "hello" ? [control.attempt] : []))
 
+describe("an agent that does not answer", () => {
+  test("fails the first call after 10 seconds, as unknown: it may still do what it was asked", async () => {
+    const line = new ScriptedDial()
+    const call = line.open()
+    line.last.open(new ScriptedPeer())
+    await call.outcome
+    await line.pass(limits.handshakeMs - 1)
+    expect(call.ended).toEqual([])
+    await line.pass(1)
+    expect(call.ended).toEqual([expect.objectContaining({ code: "timeout", delivered: "unknown", retryable: false })])
+    expect(line.quiet).toBe(true)
+  })
+})
+
 describe("a lost socket", () => {
   test("is dialled again and the link resumed: the stream notices nothing, and nothing runs twice", async () => {
     const line = new ScriptedDial()
