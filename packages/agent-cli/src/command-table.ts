@@ -106,7 +106,7 @@ export const commands: readonly CommandSpec[] = [
   command({
     name: "shell",
     argument: agentName,
-    command: { usage: "[command] [args...]", required: false },
+    command: { usage: "<command> [args...]", required: false },
     summary: "open a terminal on an agent",
     description:
       "Opens a terminal with the agent user's login shell, or with the command given, and exits with its exit code. " +

@@ -53,7 +53,7 @@ export const settings = {
     flag: "--token-file <file>",
     env: "TRUNKLINE_TOKEN_FILE",
     unit: "path",
-    help: "read a token from this file; TRUNKLINE_TOKEN holds the token itself",
+    help: "read a token, such as an agent's own key, from this file; TRUNKLINE_TOKEN holds the token itself",
     yieldsTo: "secretFile",
   }),
   port: setting<number>({

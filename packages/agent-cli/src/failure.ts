@@ -11,7 +11,7 @@ export interface Failure {
 
 /** For errors whose own message does not say what to do. */
 const remedies: Readonly<Partial<Record<ErrorCode, string>>> = {
-  unauthorised: "a gateway's secret is in the file it names when it starts: give it with --secret-file, or set TRUNKLINE_SECRET",
+  unauthorised: "`trunkline gateway` says when it starts which file holds its secret",
   "agent-unknown": "`trunkline ls` shows the names there are",
   "agent-offline": "`trunkline ls` shows since when; it is reachable again once `trunkline serve` runs there",
   "gateway-unreachable": "check --gateway or TRUNKLINE_GATEWAY; `trunkline gateway` starts one on this machine",

@@ -1,19 +1,20 @@
 /**
  * When to dial again (SPEC RC): pure. Full jitter spreads a fleet after a gateway restart; the attempt counter is only
  * forgiven after a connection that lasted, else one that is accepted and cut at once would be dialled without pause.
+ * A line that is cut every few seconds still costs less time than it gives.
  */
 import { closeCodes, isFinalCloseCode } from "./wire/close-codes.ts"
 
-/** Milliseconds a connection must last to count as stable. */
+/** Milliseconds a connection must last to be redialled at once. */
 export const stableMs = 10_000
-/** Milliseconds: the first and the longest range that a wait is drawn from. */
-const firstDelayMs = 1_000
+/** Milliseconds: the first and the longest range that a wait is drawn from. A connection that lasted the first forgives earlier attempts. */
+export const firstDelayMs = 1_000
 const longestDelayMs = 30_000
 /** Milliseconds at least after 4029 "overloaded", so that the one who asked for less gets it. */
 const overloadedDelayMs = 5_000
 
 export interface LostConnection {
-  /** Waits since the last stable connection. */
+  /** Waits since the last connection that forgave them. */
   readonly attempt: number
   /** WebSocket close code; 1006 for a dial that failed. */
   readonly code: number
@@ -33,6 +34,7 @@ export function reconnect(lost: LostConnection): ReconnectVerdict {
   if (lost.connectedMs >= stableMs && lost.code === closeCodes.restart)
     return { action: "wait", delayMs: lost.random * firstDelayMs, attempt: 0 }
   if (lost.connectedMs >= stableMs) return { action: "wait", delayMs: 0, attempt: 0 }
-  const range = Math.min(firstDelayMs * 2 ** lost.attempt, longestDelayMs)
-  return { action: "wait", delayMs: lost.random * range, attempt: lost.attempt + 1 }
+  const attempt = lost.connectedMs >= firstDelayMs ? 0 : lost.attempt
+  const range = Math.min(firstDelayMs * 2 ** attempt, longestDelayMs)
+  return { action: "wait", delayMs: lost.random * range, attempt: attempt + 1 }
 }

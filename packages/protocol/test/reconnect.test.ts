@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { isFinalCloseCode, reconnect, stableMs } from "../src/index.ts"
+import { firstDelayMs, isFinalCloseCode, reconnect, stableMs } from "../src/index.ts"
 
 const lost = { attempt: 0, code: 1006, connectedMs: 0, random: 0.5 }
 
@@ -26,7 +26,22 @@ describe("reconnect", () => {
 
   test("[RC3] a connection that lasted 10 s is redialled at once and the attempts are forgiven", () => {
     expect(reconnect({ ...lost, attempt: 9, connectedMs: stableMs })).toEqual({ action: "wait", delayMs: 0, attempt: 0 })
-    expect(reconnect({ ...lost, attempt: 9, connectedMs: stableMs - 1 })).toEqual({ action: "wait", delayMs: 15_000, attempt: 10 })
+  })
+
+  test("[RC3] one that lasted 1 s forgives the attempts before it and counts as the first, a shorter one forgives none", () => {
+    expect(reconnect({ ...lost, attempt: 9, connectedMs: stableMs - 1 })).toEqual({ action: "wait", delayMs: 500, attempt: 1 })
+    expect(reconnect({ ...lost, attempt: 9, connectedMs: firstDelayMs })).toEqual({ action: "wait", delayMs: 500, attempt: 1 })
+    expect(reconnect({ ...lost, attempt: 9, connectedMs: firstDelayMs - 1 })).toEqual({ action: "wait", delayMs: 15_000, attempt: 10 })
+  })
+
+  test("[RC3] a line that is cut every 2 s costs at most as long a wait as the first cut, however often", () => {
+    let attempt = 0
+    for (let cut = 0; cut < 100; cut++) {
+      const verdict = reconnect({ ...lost, attempt, connectedMs: 2_000, random: 0.999_999 })
+      if (verdict.action === "stop") throw new Error("not final")
+      expect(verdict.delayMs).toBeLessThan(firstDelayMs)
+      attempt = verdict.attempt
+    }
   })
 
   test("[RC3] a restart of the gateway does not bring everybody back in the same instant", () => {

@@ -1,4 +1,5 @@
 /** `trunkline gateway`: a gateway on this machine, from its start to a clean stop. */
+import { hostname } from "node:os"
 import type { Values } from "../config.ts"
 import { keepGatewaySecret, readSecretFile } from "../credentials.ts"
 import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
@@ -32,7 +33,7 @@ export async function run(values: GatewayCommandValues): Promise<number> {
   const gateway = await start(options)
   try {
     await keepCredentials(gateway)
-    await announce(gateway, values.output)
+    await announce(gateway, values)
     const ended = await Promise.race([gateway.exited, signalled.promise])
     if (ended === "signalled") return exitCodes.ok
     const how = ended.signal ?? `exit code ${ended.code}`
@@ -65,7 +66,7 @@ async function keepCredentials(gateway: RunningGateway): Promise<void> {
   }
 }
 
-async function announce(gateway: RunningGateway, output: "text" | "json"): Promise<void> {
+async function announce(gateway: RunningGateway, { host, output }: GatewayCommandValues): Promise<void> {
   const { url, port, pid, dataDirectory, secretFile, secretCreated } = gateway
   const agentsMax = Number.isFinite(gateway.agentsMax) ? gateway.agentsMax : null
   if (output === "json")
@@ -79,6 +80,9 @@ async function announce(gateway: RunningGateway, output: "text" | "json"): Promi
       "next        on this machine, in another terminal:",
       `              trunkline serve --name here${elsewhere}`,
       `              trunkline exec here${elsewhere} -- uname -a`,
+      ...(host === "0.0.0.0" || host === "::"
+        ? [`            elsewhere, with a copy of the secret's file: --gateway http://${hostname()}:${port} --secret-file FILE`]
+        : []),
       "            Ctrl-C stops the gateway",
       "",
     ].join("\n"),

@@ -15,9 +15,13 @@ export async function run(values: GatewayValues & Values<"output">, { name }: Op
   const progress = showProgress(`asking ${name}…`)
   try {
     const endpoint = await gateway.endpoints.get(name)
-    const linkRttMs = endpoint.status === "offline" || endpoint.mode === "tunnel-url" ? null : await roundTrip(agent)
+    const connected = endpoint.status !== "offline" && endpoint.mode === "socket"
+    const linkRttMs = connected ? await roundTrip(agent) : null
     progress()
-    await writeAll(process.stdout, values.output === "json" ? formatJson({ ...endpoint, linkRttMs }) : describe(endpoint, linkRttMs))
+    await writeAll(
+      process.stdout,
+      values.output === "json" ? formatJson({ ...endpoint, linkRttMs }) : describe(endpoint, connected, linkRttMs),
+    )
     return 0
   } finally {
     progress()
@@ -40,7 +44,7 @@ async function roundTrip(agent: Agent): Promise<number | null> {
   }
 }
 
-function describe(endpoint: EndpointDetail, linkRttMs: number | null): string {
+function describe(endpoint: EndpointDetail, connected: boolean, linkRttMs: number | null): string {
   const { host } = endpoint
   const now = Date.now()
   const fields: [string, string][] = [
@@ -55,7 +59,10 @@ function describe(endpoint: EndpointDetail, linkRttMs: number | null): string {
     fields.push(["host", printable(host.hostname)], ["system", printable(`${host.os} ${host.arch}`)])
     if (host.node !== undefined) fields.push(["node", printable(host.node)])
   }
-  if (endpoint.clients !== undefined) fields.push(["clients", String(endpoint.clients)])
-  fields.push(["link round trip", linkRttMs === null ? "no answer" : `${linkRttMs.toFixed(1)} ms`])
+  // Of an agent that is not there nobody was asked.
+  if (connected) {
+    if (endpoint.clients !== undefined) fields.push(["clients", String(endpoint.clients)])
+    fields.push(["link round trip", linkRttMs === null ? "no answer" : `${linkRttMs.toFixed(1)} ms`])
+  }
   return formatFields(fields)
 }

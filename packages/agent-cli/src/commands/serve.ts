@@ -1,17 +1,19 @@
 /** `trunkline serve`: the agent, from its settings to a clean stop. */
 import { hostname } from "node:os"
-import { type EndpointName, endpointName, endpointNameRule, TunnelError } from "@trunkline/protocol"
+import { checkBody, type EndpointName, endpointName, endpointNameRule, InvalidBody, labelsSchema, TunnelError } from "@trunkline/protocol"
 import type { Values } from "../config.ts"
 import { findCredential } from "../credentials.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
 import { createLogger } from "../logging.ts"
+import { UsageError } from "../usage-error.ts"
 import { trunklineVersion } from "../version.ts"
 
 type ServeValues = Values<"name" | "gateway" | "secretFile" | "tokenFile" | "labels" | "gracePeriod" | "logLevel" | "logFormat">
 
 export async function run(values: ServeValues): Promise<number> {
   const name = nameOf(values.name)
+  refuseBadLabels(values.labels)
   const { value: secret } = await findCredential({
     gateway: values.gateway.href,
     secretFile: values.secretFile,
@@ -66,4 +68,13 @@ function nameOf(given: string | undefined): EndpointName {
     "bad-name",
     `${origin} is not an endpoint name: ${endpointNameRule}${given === undefined ? "; give one with --name" : ""}`,
   )
+}
+
+/** Here, because a gateway can only refuse the whole agent, which then dials again. */
+function refuseBadLabels(labels: ServeValues["labels"]): void {
+  try {
+    checkBody(labelsSchema, labels)
+  } catch (error) {
+    throw error instanceof InvalidBody ? new UsageError(`--label: ${error.message}`) : error
+  }
 }

@@ -1,5 +1,6 @@
 /** `trunkline version` */
 import type { Values } from "../config.ts"
+import { writeAll } from "../stdio.ts"
 import { trunklineVersion } from "../version.ts"
 
 export async function run({ output }: Values<"output">): Promise<number> {
@@ -8,6 +9,6 @@ export async function run({ output }: Values<"output">): Promise<number> {
     output === "json"
       ? JSON.stringify({ version, node: process.versions.node, platform: process.platform, arch: process.arch })
       : `trunkline ${version}`
-  process.stdout.write(`${line}\n`)
+  await writeAll(process.stdout, `${line}\n`)
   return 0
 }

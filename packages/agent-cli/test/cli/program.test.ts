@@ -1,5 +1,5 @@
 import { once } from "node:events"
-import { readFileSync } from "node:fs"
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import { describe, expect, onTestFinished, test } from "vitest"
 import { commands } from "../../src/command-table.ts"
@@ -46,6 +46,12 @@ describe("help and version", () => {
     },
   )
 
+  test.skipIf(!existsSync("/dev/full"))("a version that cannot be written is a failure", async () => {
+    const full = openSync("/dev/full", "w")
+    onTestFinished(() => closeSync(full))
+    expect(await runCli(["version"], {}, full)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("ENOSPC") })
+  })
+
   test("without a command the help goes to stderr and the exit code is 2", async () => {
     const { exitCode, stdout, stderr } = await runCli([])
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" })
@@ -70,6 +76,8 @@ describe("a command line that is none exits with 2, says why, and prints nothing
     [["shell", "a"], /stdin is not a terminal.*trunkline exec a/],
     [["exec", "Bad_Name", "--", "true"], /"Bad_Name" is not an endpoint name/],
     [["serve", "--name", "-x"], /is not an endpoint name/],
+    [["serve", "--name", "a", "--label", "A B=c"], /--label: A B: not a label/],
+    [["serve", "--name", "a", "--label", `a=${"x".repeat(64)}`], /--label: a: .*63/],
     [["gateway", "--port", "65536"], /"65536" is not a port/],
     [["ls", "--gateway", "http://user:pass@host"], /holds no credentials/],
     [["completion", "tcsh"], /bash, zsh, fish/],
@@ -116,6 +124,23 @@ describe("what the gateway's side can do wrong exits with 255", () => {
     const environment = { TRUNKLINE_SECRET: "s", TRUNKLINE_GATEWAY: `http://127.0.0.1:${await closedPort()}` }
     expect((await runCli(["ls"], environment)).stderr).not.toMatch(/\n\s+at /)
     expect((await runCli(["ls"], { ...environment, TRUNKLINE_DEBUG: "1" })).stderr).toMatch(/\n\s+at /)
+  })
+})
+
+describe("info", () => {
+  const offline = {
+    ...{ name: "build-7", status: "offline", mode: "socket", since: 0, lastSeen: 0, version: "1.0.0", labels: {}, rttMs: null },
+    clients: 1,
+  }
+  test.each([
+    ["offline", offline],
+    ["known by its heartbeat alone", { ...offline, status: "online", mode: "tunnel-url" }],
+  ])("of an agent that is %s tells of no round trip and no clients", async (_how, endpoint) => {
+    const url = await scriptedGateway((_request, response) => response.end(JSON.stringify(endpoint)))
+    const { exitCode, stdout } = await runCli(["info", "build-7"], { TRUNKLINE_SECRET: "s", TRUNKLINE_GATEWAY: url })
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/^name +build-7$/m)
+    expect(stdout).not.toMatch(/round trip|clients/)
   })
 })
 

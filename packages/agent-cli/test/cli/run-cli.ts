@@ -4,6 +4,7 @@ import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import type { Readable } from "node:stream"
 import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
 import { onTestFinished } from "vitest"
@@ -16,15 +17,20 @@ export interface CliResult {
   readonly stderr: string
 }
 
-/** stdin is at its end from the start. */
-export async function runCli(argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<CliResult> {
+/** stdin is at its end from the start. stdout is collected, or is the file given. */
+export async function runCli(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  stdoutFile?: number,
+): Promise<CliResult> {
   const config = mkdtempSync(join(tmpdir(), "trunkline-test-"))
   onTestFinished(() => rmSync(config, { recursive: true, force: true }))
   const { PATH: path = "" } = process.env
   const child = spawn(process.execPath, [program, ...argv], {
     env: { PATH: path, HOME: config, XDG_CONFIG_HOME: config, ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", stdoutFile ?? "pipe", "pipe"],
   })
-  const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")])
+  const read = (stream: Readable | null) => (stream === null ? "" : text(stream))
+  const [stdout, stderr, [exitCode]] = await Promise.all([read(child.stdout), read(child.stderr), once(child, "close")])
   return { exitCode: typeof exitCode === "number" ? exitCode : null, stdout, stderr }
 }

@@ -5,6 +5,7 @@ import {
   controlOffset,
   dataCost,
   errorCodes,
+  firstDelayMs,
   frameHeaderBytes,
   frameTypes,
   limits,
@@ -77,8 +78,8 @@ describe("numbers", () => {
     expect(processTags).toEqual({ stdin: 0, stdout: 1, stderr: 2 })
   })
 
-  test("[RC3] the stable time", () => {
-    expect(stableMs).toBe(10_000)
+  test("[RC3] the times a connection must have lasted", () => {
+    expect([firstDelayMs, stableMs]).toEqual([1_000, 10_000])
   })
 
   test("[LM1] limits", () => {
