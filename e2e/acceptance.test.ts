@@ -70,6 +70,7 @@ describe("the main job", () => {
       ["beating", "tunnel-url", "online"],
       ["socketed", "socket", "online"],
     ])
+    expect((await world.run(["exec", "beating", "--", "true"])).stderr).toContain("only sends heartbeats")
     expect((await world.client().endpoints.list({ labels: { via: "url" } })).endpoints.map(({ name }) => name)).toEqual(["beating"])
     expect((await world.fetch("/v1/heartbeats/beating", { method: "DELETE" })).status).toBe(204)
     expect(await world.endpoint("beating")).toBeUndefined()

@@ -170,7 +170,7 @@ export const settings = {
   }),
   listOutput: setting<"table" | "json" | "name">({
     flag: "-o, --output <format>",
-    env: "TRUNKLINE_OUTPUT",
+    env: "TRUNKLINE_LIST_OUTPUT",
     unit: "format",
     default: "table",
     help: "table, json, or name: one name a line",

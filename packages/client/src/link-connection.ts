@@ -47,6 +47,9 @@ type State =
 /** Events that may come between a socket's opening and its adoption, which are one turn apart; an honest gateway has one or two to say. */
 const earlyEventsMax = 64
 
+/** Waits for an agent that is away are drawn from 0 to 4 s at most (SPEC RC5). */
+const awayAttemptMax = 2
+
 export class LinkConnection {
   readonly #options: LinkConnectionOptions
   #state: State = { phase: "idle" }
@@ -303,12 +306,15 @@ export class LinkConnection {
     })
   }
 
-  #redial(mux: Mux, code: number): void {
+  /** `away`: the gateway is there and the agent is not. */
+  #redial(mux: Mux, code: number, away = false): void {
     const stop = this.#stop.signal
     const connectedMs = this.#connectedAtMs === undefined ? 0 : this.#options.clock.now() - this.#connectedAtMs
     this.#connectedAtMs = undefined
     const random = (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32
-    const verdict = reconnect({ attempt: this.#redials, code, connectedMs, random })
+    // One client that asks every few seconds costs the gateway little, and the agent may be back at any moment.
+    const attempt = away ? Math.min(this.#redials, awayAttemptMax) : this.#redials
+    const verdict = reconnect({ attempt, code, connectedMs, random })
     if (verdict.action === "stop") return mux.link.end(closeError(code, ""))
     this.#redials = verdict.attempt
     this.#cancelRedial = this.#options.clock.schedule(verdict.delayMs, () => {
@@ -316,7 +322,7 @@ export class LinkConnection {
         if (stop.aborted) return
         if (error instanceof TunnelError && isFinal(error))
           mux.link.end(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
-        else this.#redial(mux, 1006)
+        else this.#redial(mux, 1006, error instanceof TunnelError && error.code === "agent-offline")
       })
     })
   }

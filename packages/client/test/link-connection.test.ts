@@ -94,6 +94,17 @@ describe("a lost socket", () => {
     expect(ended).toEqual([])
   })
 
+  test("[RC5] is dialled within 4 seconds however often the agent was still away", async () => {
+    const { line } = await up()
+    line.last.events.closed(1006, "")
+    for (let dials = 2; dials < 12; dials++) {
+      await line.pass(4_000)
+      expect(line.calls).toHaveLength(dials)
+      line.last.fail(new TunnelError("agent-offline", "away", { retryable: true }))
+      await line.turn()
+    }
+  })
+
   test.each(["agent-unknown", "unauthorised", "denied"] as const)("ends the link when the redial is answered with %s", async (code) => {
     const { line, ended } = await up()
     line.last.events.closed(1012, "")

@@ -6,6 +6,7 @@ import { type EndpointName, isErrorCode, type Principal, TunnelError } from "@tr
 import { type TicketUse, upgradeRequest } from "./agent/upgrade.ts"
 import type { Presence } from "./endpoint.ts"
 import type { Env } from "./env.ts"
+import { readHeartbeat } from "./heartbeats.ts"
 import { registryOf } from "./registry/shards.ts"
 import { requireTakingSockets } from "./restart.ts"
 import { withTimeout } from "./timeout.ts"
@@ -55,8 +56,20 @@ export interface LinkOptions {
 
 /** The 101 response with a client's socket. Throws `agent-unknown`, `agent-offline`, `too-many-clients`, `unauthorised`. */
 export async function requestLink(env: Env, name: EndpointName, principal: Principal, options: LinkOptions = {}): Promise<Response> {
-  if (!(await isKnown(env, name))) throw new TunnelError("agent-unknown", `no agent "${name}" is known`)
+  if (!(await isKnown(env, name))) throw await unreachable(env, name)
   return requestSocket(env, upgradeRequest({ type: "client", name, principal, ...options }), name)
+}
+
+/** Why there is no object for a name. A listed agent that has no socket must not be called unknown. */
+async function unreachable(env: Env, name: EndpointName): Promise<TunnelError> {
+  if ((await readHeartbeat(env.KV, name)) === undefined) return new TunnelError("agent-unknown", `no agent "${name}" is known`)
+  return new TunnelError(
+    "agent-offline",
+    `the agent "${name}" only sends heartbeats and has no socket here: this gateway cannot reach it yet`,
+    {
+      retryable: false,
+    },
+  )
 }
 
 /**

@@ -78,6 +78,7 @@ describe("the request", () => {
     ["neither argv nor command", {}],
     ["both", { argv: ["true"], command: "true" }],
     ["an empty argv", { argv: [] }],
+    ["a field nobody knows", { argv: ["true"], timeoutMS: 5 }],
     ["an empty program", { argv: [""] }],
     ["an empty command", { command: "" }],
     ["argv that is text", { argv: "true" }],

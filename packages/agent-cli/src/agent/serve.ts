@@ -80,7 +80,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     const verdict = reconnect({ attempt, code: end.code, connectedMs, random: Math.random() })
     if (verdict.action === "stop") break
     attempt = verdict.attempt
-    logger.warn("gateway.lost", {
+    logger.warn(connectedMs > 0 ? "gateway.lost" : "gateway.unreachable", {
       code: end.code,
       reason: end.reason,
       connectedMs: Math.round(connectedMs),

@@ -158,7 +158,7 @@ class ProcessService implements RunningProcess {
 
   #exited(exit: Exit, durationMs: number): void {
     this.#context.running.delete(this)
-    this.#stream.finish({ exit, durationMs })
+    this.#stream.finish({ exit, durationMs: Math.round(durationMs) })
     this.#context.logger.info("process.ended", { process: this.#id, exit, durationMs: Math.round(durationMs), bytesOut: this.#bytesOut })
   }
 }

@@ -11,7 +11,8 @@ const variables = v.pipe(
   v.record(v.string(), v.string()),
 )
 
-const schema = v.object({
+/** A misspelt field is refused: a `timeoutMs` that is not one would be a command without a limit. */
+const schema = v.strictObject({
   argv: v.optional(v.pipe(v.array(v.string()), v.minLength(1, "the command is empty"))),
   command: v.optional(v.pipe(v.string(), v.minLength(1, "the command is empty"))),
   cwd: v.optional(v.string()),
