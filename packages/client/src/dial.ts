@@ -30,9 +30,6 @@ export interface DialTarget {
  */
 export type Dial = (target: DialTarget, events: SocketEvents) => Promise<Socket>
 
-/** The subprotocol that names the protocol version. */
-export const subprotocol = "trunkline.v1"
-
 /** `https://gateway/v1/agents/NAME/link` with the WebSocket scheme. */
 export function linkUrl(gateway: URL, agent: string): URL {
   const url = new URL(`v1/agents/${encodeURIComponent(agent)}/link`, gateway)

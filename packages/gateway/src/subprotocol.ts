@@ -2,11 +2,9 @@
  * The WebSocket subprotocol list: which protocol version a peer offers, and a browser's ticket. The answer is always
  * one of the offered versions, because a browser drops a socket whose answer it did not offer. A ticket is never echoed.
  */
-import { protocolVersion } from "@trunkline/protocol"
+import { subprotocol as ours, ticketSubprotocolPrefix as ticketPrefix } from "@trunkline/protocol"
 
-const ours = `trunkline.v${protocolVersion}`
 const versionPattern = /^trunkline\.v\d+$/
-const ticketPrefix = "trunkline.ticket."
 
 export interface Offer {
   /** What to echo; undefined if the peer offered no version, which means version 1. */

@@ -9,9 +9,6 @@ export interface Clock {
   defer(task: () => void): void
 }
 
-/** Random bytes fit for secrets. */
-export type Random = (length: number) => Uint8Array
-
 /**
  * Moves whole messages in order, or closes. It neither repeats nor reorders; after `close` or the far end's
  * close nothing more arrives. `send` never blocks and needs what it was given only until it is written: once the

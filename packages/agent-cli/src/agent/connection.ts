@@ -18,6 +18,7 @@ import {
   pongText,
   readSlot,
   type Slot,
+  subprotocol,
   type Transport,
   TunnelError,
   slot as toSlot,
@@ -75,7 +76,7 @@ export class AgentConnection implements SlotPort {
       maxPayload: limits.messageBytesMax,
       closeTimeout: closeTimeoutMs,
     }
-    this.#socket = new WebSocket(options.url, "trunkline.v1", socketOptions)
+    this.#socket = new WebSocket(options.url, subprotocol, socketOptions)
     this.#listen()
     this.#cancelHandshake = options.clock.schedule(limits.handshakeMs, () => this.#cut("no welcome from the gateway"))
   }

@@ -1,6 +1,7 @@
 /** The agent: keeps one connection to the gateway, dials again when it is lost, and stops cleanly when told. */
 import { randomUUID } from "node:crypto"
 import { arch, hostname, platform, release } from "node:os"
+import { systemClock } from "@trunkline/client/runtime"
 import {
   type AgentHello,
   closeCodes,
@@ -16,7 +17,6 @@ import type { ProcessContext } from "../services/process.ts"
 import { AgentConnection, type ConnectionEnd, finalError } from "./connection.ts"
 import { dispatch } from "./dispatch.ts"
 import { Links } from "./links.ts"
-import { nodeClock } from "./node-clock.ts"
 
 export interface ServeOptions {
   readonly name: EndpointName
@@ -51,7 +51,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   const running: ProcessContext["running"] = new Set()
   const context = { logger, running, draining: () => signal.aborted }
   const links = new Links({
-    clock: nodeClock,
+    clock: systemClock,
     logger,
     offered: (stream, body, principal) => dispatch(stream, body, principal, context),
   })
@@ -63,7 +63,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
       url: connectUrl(options),
       secret: options.secret,
       hello: helloOf(options, instance),
-      clock: nodeClock,
+      clock: systemClock,
       links,
     })
     const { end, connectedMs } = await untilEnd(connection, options, links, signal)
@@ -110,7 +110,7 @@ async function untilEnd(
     )
   }
   const welcomed = ({ generation }: { readonly generation: number }) => {
-    upAtMs = nodeClock.now()
+    upAtMs = systemClock.now()
     options.logger.info("gateway.connected", { gateway: options.gateway.origin, name: options.name, generation })
     options.onOnline?.()
   }
@@ -120,7 +120,7 @@ async function untilEnd(
   if (signal.aborted) stop()
   const end = await connection.ended
   signal.removeEventListener("abort", stop)
-  return { end, connectedMs: upAtMs === undefined ? 0 : nodeClock.now() - upAtMs }
+  return { end, connectedMs: upAtMs === undefined ? 0 : systemClock.now() - upAtMs }
 }
 
 /** No new streams, time for the open ones, then leave the listing and hang up. */
@@ -149,8 +149,8 @@ async function processesGone(running: ProcessContext["running"], force: AbortSig
 const lookMs = 20
 
 async function until(done: () => boolean, withinMs: number, force: AbortSignal | undefined): Promise<void> {
-  const endAtMs = nodeClock.now() + withinMs
-  while (!done() && nodeClock.now() < endAtMs && force?.aborted !== true) await pause(lookMs, force)
+  const endAtMs = systemClock.now() + withinMs
+  while (!done() && systemClock.now() < endAtMs && force?.aborted !== true) await pause(lookMs, force)
 }
 
 function pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -161,7 +161,7 @@ function pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> 
       signal?.removeEventListener("abort", done)
       resolve()
     }
-    const cancel = nodeClock.schedule(delayMs, done)
+    const cancel = systemClock.schedule(delayMs, done)
     signal?.addEventListener("abort", done, { once: true })
   })
 }

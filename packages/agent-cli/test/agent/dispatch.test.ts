@@ -1,9 +1,10 @@
 /** Whatever a client opens is asked for at the policy first. */
+
+import { systemClock } from "@trunkline/client/runtime"
 import { type Principal, silentLogger, TunnelError } from "@trunkline/protocol"
 import { AgentEnd, ClientEnd } from "@trunkline/protocol/testing"
 import { describe, expect, test } from "vitest"
 import { dispatch } from "../../src/agent/dispatch.ts"
-import { nodeClock } from "../../src/agent/node-clock.ts"
 import type { RunningProcess } from "../../src/services/process.ts"
 import { connected } from "./memory-line.ts"
 
@@ -11,10 +12,10 @@ import { connected } from "./memory-line.ts"
 function ask(kind: string, body: unknown, principal: Principal, draining = false): Promise<unknown> {
   const context = { logger: silentLogger, running: new Set<RunningProcess>(), draining: () => draining }
   const agent = new AgentEnd(() => ({
-    link: { clock: nodeClock },
+    link: { clock: systemClock },
     offered: (stream, asked) => dispatch(stream, asked, principal, context),
   }))
-  const client = new ClientEnd({ link: { clock: nodeClock } })
+  const client = new ClientEnd({ link: { clock: systemClock } })
   connected(client, agent)
   return new Promise((resolve) => {
     const stream = client.mux.open(kind, body, {

@@ -2,10 +2,10 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { systemClock } from "@trunkline/client/runtime"
 import { type Exit, type Logger, silentLogger, TunnelError } from "@trunkline/protocol"
 import { AgentEnd, ClientEnd } from "@trunkline/protocol/testing"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { nodeClock } from "../../src/agent/node-clock.ts"
 import { type ProcessContext, serveProcess } from "../../src/services/process.ts"
 import { connected } from "../agent/memory-line.ts"
 
@@ -33,13 +33,13 @@ class Bench {
     }
     this.context = { logger, running: new Set() }
     this.#agent = new AgentEnd(() => ({
-      link: { clock: nodeClock },
+      link: { clock: systemClock },
       offered: (stream, body) => {
         serveProcess(stream, stream.kind === "pty" ? "pty" : "exec", body, this.context)
         this.onOffer(stream)
       },
     }))
-    this.client = new ClientEnd({ link: { clock: nodeClock } })
+    this.client = new ClientEnd({ link: { clock: systemClock } })
     this.#cut = connected(this.client, this.#agent)
   }
 

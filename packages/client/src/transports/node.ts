@@ -1,8 +1,8 @@
 /** Node with the `ws` package: twice the message rate of the built-in WebSocket, and headers, so it needs no ticket. */
 
-import { limits } from "@trunkline/protocol"
+import { limits, subprotocol } from "@trunkline/protocol"
 import { type ClientOptions, type RawData, WebSocket } from "ws"
-import { type Dial, linkUrl, subprotocol } from "../dial.ts"
+import { type Dial, linkUrl } from "../dial.ts"
 import { errorFromBody, unreachable } from "../gateway-api.ts"
 
 /** Characters of an error answer that are read. */

@@ -2,8 +2,8 @@
  * Standard WebSocket: browsers, Node, Deno, Workers. It cannot set headers, so a single-use ticket of 60 seconds is
  * fetched with the token and goes in the subprotocol list.
  */
-import { TunnelError } from "@trunkline/protocol"
-import { type Dial, linkUrl, type Socket, type SocketEvents, subprotocol } from "../dial.ts"
+import { subprotocol, TunnelError, ticketSubprotocolPrefix } from "@trunkline/protocol"
+import { type Dial, linkUrl, type Socket, type SocketEvents } from "../dial.ts"
 import { callGateway, type GatewayApi, unreachable } from "../gateway-api.ts"
 
 /** Milliseconds between looks at a full socket: the standard has no event for it. */
@@ -31,7 +31,7 @@ export const dialWeb =
 const isTicket = (value: unknown): value is string => typeof value === "string" && /^[\w.~-]+$/.test(value)
 
 function open(api: GatewayApi, agent: string, ticket: string, signal: AbortSignal, events: SocketEvents): Promise<Socket> {
-  const socket = new WebSocket(linkUrl(api.url, agent).href, [subprotocol, `trunkline.ticket.${ticket}`])
+  const socket = new WebSocket(linkUrl(api.url, agent).href, [subprotocol, `${ticketSubprotocolPrefix}${ticket}`])
   socket.binaryType = "arraybuffer"
   let polling = false
   /** We closed it: nothing more is of interest. */

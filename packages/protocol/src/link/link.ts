@@ -7,10 +7,11 @@ import { type Delivered, isErrorCode, TunnelError } from "../errors.ts"
 import type { Clock, Transport, TransportEvents } from "../ports.ts"
 import { decodeFrames } from "../wire/decode.ts"
 import { frameBytes, writeFrame } from "../wire/encode.ts"
-import { assertNever, type Frame, ProtocolViolation } from "../wire/frame.ts"
+import { assertNever, type Frame, frameHeaderBytes, ProtocolViolation } from "../wire/frame.ts"
 import { type ByteOffset, byteOffset } from "../wire/ids.ts"
 import { InvalidBody } from "../wire/json.ts"
 import { limits, protocolVersion } from "../wire/limits.ts"
+import { DelayedAck } from "./delayed-ack.ts"
 import { encodeLinkControl, type LinkControl, parseLinkControl } from "./link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader, unassignedSlot, writeAck, writeLinkHeader } from "./link-header.ts"
 import { MessagePool } from "./message-pool.ts"
@@ -67,7 +68,7 @@ type LinkState =
 const transportBufferedBytesMax = 262_144
 
 /** Body bytes aimed at in one message: one full DATA frame, or many small frames. */
-const messageBodyBytes = limits.dataBytesMax + 9
+const messageBodyBytes = limits.dataBytesMax + frameHeaderBytes
 
 export class Link {
   readonly traffic: Traffic
@@ -86,12 +87,12 @@ export class Link {
   /** This is the agent's end: it answers greetings and makes none. */
   #welcomes = false
   #flushing = false
-  #ackNow = false
-  #cancelAck: (() => void) | undefined
+  readonly #ack: DelayedAck
 
   constructor(options: LinkOptions, user: LinkUser) {
     this.#options = options
     this.#clock = options.clock
+    this.#ack = new DelayedAck(options.clock, () => this.wake())
     this.#user = user
     this.#windowBytes = options.windowBytes ?? limits.linkWindowBytes
     this.traffic = options.traffic ?? { interactiveStreams: 0 }
@@ -194,7 +195,7 @@ export class Link {
           return this.#finish(new TunnelError("link-lost", "the connection was lost before the agent answered", { delivered: "unknown" }))
         }
         this.#state = { phase: "detached" }
-        this.#stopAckTimer()
+        this.#ack.settle()
         this.#options.detached?.()
       },
     }
@@ -236,7 +237,7 @@ export class Link {
     if (end >= controlOffset) throw new ProtocolViolation("LK1", "the byte sequence is exhausted")
     const frames = decodeFrames(body)
     this.#received = byteOffset(end)
-    this.#oweAck()
+    this.#ack.owe(this.#received - this.#acknowledged, this.#windowBytes)
     for (const frame of frames) {
       this.#user.receive(frame)
       if (this.phase === "ended") return
@@ -300,21 +301,8 @@ export class Link {
       transport.send(message)
     }
     this.#acknowledged = this.#received
-    this.#ackNow = false
+    this.#ack.settle()
     this.wake()
-  }
-
-  #oweAck(): void {
-    // A quarter of a small window, or its sender would run dry.
-    if (this.#received - this.#acknowledged >= Math.min(limits.ackBytes, this.#windowBytes / 4)) this.#ackNow = true
-    else if (this.#cancelAck === undefined) {
-      this.#cancelAck = this.#clock.schedule(limits.ackDelayMs, () => {
-        this.#cancelAck = undefined
-        this.#ackNow = true
-        this.wake()
-      })
-    }
-    if (this.#ackNow) this.wake()
   }
 
   #flush(): void {
@@ -328,7 +316,7 @@ export class Link {
       this.#sendFrames(transport, frames)
       if (!this.#isCurrent(transport)) return
     }
-    if (this.#ackNow && this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
+    if (this.#ack.due && this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
   }
 
   #room(): Room {
@@ -356,8 +344,7 @@ export class Link {
   #send(transport: Transport, message: Uint8Array): void {
     writeLinkHeader(message, { slot: unassignedSlot, offset: this.#log.end, ack: this.#received })
     this.#acknowledged = this.#received
-    this.#ackNow = false
-    this.#stopAckTimer()
+    this.#ack.settle()
     transport.send(message)
   }
 
@@ -365,15 +352,10 @@ export class Link {
     transport.send(encodeLinkControl(control, this.#received))
   }
 
-  #stopAckTimer(): void {
-    this.#cancelAck?.()
-    this.#cancelAck = undefined
-  }
-
   #finish(error: TunnelError, untouched = false): void {
     if (this.#state.phase === "ended") return
     this.#state = { phase: "ended", error }
-    this.#stopAckTimer()
+    this.#ack.settle()
     this.#options.ended?.(error)
     this.#user.linkEnded(error, untouched)
   }
