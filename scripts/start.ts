@@ -75,8 +75,11 @@ function start(args: readonly string[]) {
       process.exitCode = 1
       resolve()
     })
-    child.once("exit", (code) => {
-      if (!stop.signal.aborted) process.exitCode = code ?? 1
+    child.once("exit", (code, signal) => {
+      if (!stop.signal.aborted) {
+        console.error(`trunkline ${args[0]} ended by itself (${signal ?? `exit code ${code}`}), so the other is stopped too`)
+        process.exitCode = code ?? 1
+      }
       resolve()
     })
   })
