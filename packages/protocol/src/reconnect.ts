@@ -28,13 +28,15 @@ export type ReconnectVerdict = { readonly action: "stop" } | { readonly action: 
 
 export function reconnect(lost: LostConnection): ReconnectVerdict {
   if (isFinalCloseCode(lost.code)) return { action: "stop" }
+  // However long this connection lasted, what is behind it did not.
+  const connectedMs = lost.code === closeCodes.flapping ? 0 : lost.connectedMs
   if (lost.code === closeCodes.overloaded)
     return { action: "wait", delayMs: overloadedDelayMs + lost.random * longestDelayMs, attempt: lost.attempt + 1 }
   // A restart cuts everybody at once: a fleet that came back in the same instant would be cut down by the next.
-  if (lost.connectedMs >= stableMs && lost.code === closeCodes.restart)
+  if (connectedMs >= stableMs && lost.code === closeCodes.restart)
     return { action: "wait", delayMs: lost.random * firstDelayMs, attempt: 0 }
-  if (lost.connectedMs >= stableMs) return { action: "wait", delayMs: 0, attempt: 0 }
-  const attempt = lost.connectedMs >= firstDelayMs ? 0 : lost.attempt
+  if (connectedMs >= stableMs) return { action: "wait", delayMs: 0, attempt: 0 }
+  const attempt = connectedMs >= firstDelayMs ? 0 : lost.attempt
   const range = Math.min(firstDelayMs * 2 ** attempt, longestDelayMs)
   return { action: "wait", delayMs: lost.random * range, attempt: attempt + 1 }
 }

@@ -50,6 +50,12 @@ describe("reconnect", () => {
     expect(reconnect({ ...lasting, random: 0.9 })).toEqual({ action: "wait", delayMs: 900, attempt: 0 })
   })
 
+  test("[RC6] after 1011 a connection counts as one that did not last, however long it did", () => {
+    const flapping = { ...lost, code: 1011, connectedMs: 1e9, random: 0.5 }
+    expect(reconnect(flapping)).toEqual({ action: "wait", delayMs: 500, attempt: 1 })
+    expect(reconnect({ ...flapping, attempt: 3 })).toEqual({ action: "wait", delayMs: 4_000, attempt: 4 })
+  })
+
   test("[RC4] after 4029 at least 5 s pass, however long the connection lasted", () => {
     expect(reconnect({ ...lost, code: 4029, connectedMs: 1e9, random: 0 })).toEqual({ action: "wait", delayMs: 5_000, attempt: 1 })
     expect(reconnect({ ...lost, code: 4029, random: 0.5 })).toMatchObject({ delayMs: 20_000 })

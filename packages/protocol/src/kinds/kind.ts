@@ -1,12 +1,13 @@
 /** What a stream can carry, and how urgent that is. */
 
-export const kinds = ["exec", "pty"] as const
+export const kinds = ["exec", "pty", "attach", "processes"] as const
 export type Kind = (typeof kinds)[number]
 
 /** `interactive` goes before `bulk`, as long as it stays small (SPEC PC2). */
 export type StreamClass = "interactive" | "bulk"
 
-const classes: Record<Kind, StreamClass> = { exec: "bulk", pty: "interactive" }
+/** An attachment may be to a terminal; one that carries much counts as bulk while it does. */
+const classes: Record<Kind, StreamClass> = { exec: "bulk", pty: "interactive", attach: "interactive", processes: "bulk" }
 
 export const isKind = (value: string): value is Kind => Object.hasOwn(classes, value)
 

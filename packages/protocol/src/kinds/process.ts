@@ -1,4 +1,4 @@
-/** The kinds `exec` and `pty`: both start a process on the agent. Open bodies, tags, messages and trailer (SPEC KP). */
+/** The kinds `exec` and `pty`: both start a process on the agent and attach to it. Open bodies, tags, messages and trailer (SPEC KP). */
 import * as v from "valibot"
 import { limits } from "../wire/limits.ts"
 
@@ -9,9 +9,20 @@ const env = v.record(
 )
 const noNul = v.pipe(argument, v.regex(/^[^\0]*$/, "no NUL in an argument"))
 const argv = v.pipe(v.tupleWithRest([v.pipe(noNul, v.minLength(1, "the command is empty"))], noNul), v.readonly())
-const dimension = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))
+/** Columns or rows. */
+export const dimensionSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))
 /** Milliseconds; the longest a timer can wait, about 24 days. */
 export const durationMsSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2_147_483_647))
+
+/** Bytes of a process's output before some byte of it, stdout and stderr counted together as they were read. */
+export const outputOffsetSchema = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER))
+export const processIdSchema = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/, "not a process id"))
+/** The caller's name for one run: whoever opens with it again attaches to the first run instead of making a second. */
+export const idempotencyKeySchema = v.pipe(
+  v.string(),
+  v.minLength(1, "the key is empty"),
+  v.maxLength(limits.idempotencyKeyLengthMax, `longer than ${limits.idempotencyKeyLengthMax} characters`),
+)
 
 /** Runs argv without a shell. stdin is /dev/null unless `stdin` is true. */
 export const execOpenSchema = v.object({
@@ -19,9 +30,10 @@ export const execOpenSchema = v.object({
   cwd: v.optional(noNul),
   env: v.optional(env, {}),
   stdin: v.optional(v.boolean(), false),
-  /** The process goes on when its client is gone. */
+  /** The process goes on when its client is gone, whatever the reason. */
   detach: v.optional(v.boolean(), false),
   timeoutMs: v.optional(durationMsSchema),
+  idempotencyKey: v.optional(idempotencyKeySchema),
 })
 export type ExecOpen = v.InferOutput<typeof execOpenSchema>
 
@@ -30,15 +42,18 @@ export const ptyOpenSchema = v.object({
   argv: v.optional(argv),
   cwd: v.optional(noNul),
   env: v.optional(env, {}),
-  cols: dimension,
-  rows: dimension,
+  cols: dimensionSchema,
+  rows: dimensionSchema,
   timeoutMs: v.optional(durationMsSchema),
+  /** A session: it goes on when its client was lost, and is hung up only when the client says so. */
+  keep: v.optional(v.boolean(), false),
+  idempotencyKey: v.optional(idempotencyKeySchema),
 })
 export type PtyOpen = v.InferOutput<typeof ptyOpenSchema>
 
-/** What ACCEPT carries for a process. */
+/** What ACCEPT carries for a process that was started, or found by its idempotency key: its output comes from offset 0. */
 export const processAcceptSchema = v.object({
-  processId: v.pipe(v.string(), v.maxLength(64)),
+  processId: processIdSchema,
   pid: v.pipe(v.number(), v.integer(), v.minValue(1)),
 })
 export type ProcessAccept = v.InferOutput<typeof processAcceptSchema>
@@ -65,11 +80,23 @@ export type SignalName = (typeof signalNames)[number]
 /** MESSAGE bodies from client to agent. */
 export const processMessageSchema = v.variant("type", [
   v.object({ type: v.literal("signal"), signal: v.picklist(signalNames) }),
-  v.object({ type: v.literal("resize"), cols: dimension, rows: dimension }),
+  v.object({ type: v.literal("resize"), cols: dimensionSchema, rows: dimensionSchema }),
   /** Let the process go on without this client, as if it had been opened so. */
   v.object({ type: v.literal("detach") }),
 ])
 export type ProcessMessage = v.InferOutput<typeof processMessageSchema>
+
+/** MESSAGE bodies from agent to client. */
+export const processNoticeSchema = v.variant("type", [
+  /**
+   * The output from `from` to before `to` is not kept any more. In its place the next `repaintBytes` bytes of DATA make the
+   * terminal's screen as it is at `to`; they have no offsets.
+   */
+  v.object({ type: v.literal("truncated"), from: outputOffsetSchema, to: outputOffsetSchema, repaintBytes: outputOffsetSchema }),
+  /** The terminal's size, and whether this client's window decides it. */
+  v.object({ type: v.literal("size"), cols: dimensionSchema, rows: dimensionSchema, driver: v.boolean() }),
+])
+export type ProcessNotice = v.InferOutput<typeof processNoticeSchema>
 
 /**
  * How a process ended. `timeout`: the agent ended it because its time was up. `unknown`: nobody can say, and

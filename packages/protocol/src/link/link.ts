@@ -75,7 +75,7 @@ export class Link {
   readonly #clock: Clock
   readonly #user: LinkUser
   readonly #options: LinkOptions
-  readonly #pool = new MessagePool(linkHeaderBytes + messageBodyBytes)
+  readonly #pool: MessagePool
   readonly #log = new SendLog((message) => this.#pool.give(message))
   readonly #pacing = new Pacing()
   #state: LinkState = { phase: "detached" }
@@ -92,6 +92,7 @@ export class Link {
   constructor(options: LinkOptions, user: LinkUser) {
     this.#options = options
     this.#clock = options.clock
+    this.#pool = new MessagePool(linkHeaderBytes + messageBodyBytes, options.clock)
     this.#ack = new DelayedAck(options.clock, () => this.wake())
     this.#user = user
     this.#windowBytes = options.windowBytes ?? limits.linkWindowBytes
@@ -248,7 +249,7 @@ export class Link {
     const before = this.#log.acked
     if (ack === before) return
     const newest = this.#log.acknowledge(ack, this.#clock.now())
-    if (this.#log.inFlightBytes === 0) this.#pool.clear()
+    if (this.#log.inFlightBytes === 0) this.#pool.rest()
     if (newest !== undefined) this.#pacing.acknowledged(newest, ack, this.#clock.now())
     this.wake()
   }
@@ -356,6 +357,7 @@ export class Link {
     if (this.#state.phase === "ended") return
     this.#state = { phase: "ended", error }
     this.#ack.settle()
+    this.#pool.clear()
     this.#options.ended?.(error)
     this.#user.linkEnded(error, untouched)
   }

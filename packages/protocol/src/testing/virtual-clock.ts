@@ -33,15 +33,32 @@ export class VirtualClock implements Clock {
     this.#deferred.push(task)
   }
 
-  /** Runs what was deferred, and what that defers, without letting time pass. */
-  settle(): void {
-    for (let count = 0; this.#deferred.length > 0; ) {
+  /** Runs what was deferred, and what that defers, without letting time pass. Returns whether there was anything. */
+  settle(): boolean {
+    let count = 0
+    while (this.#deferred.length > 0) {
       const tasks = this.#deferred
       this.#deferred = []
       for (const task of tasks) {
         task()
         if (++count > tasksMax) throw new Error("the deferred tasks never end")
       }
+    }
+    return count > 0
+  }
+
+  /** Runs the soonest timer that is due by `untilMs`, and what is deferred before and by it. False when none is: time then stays as it is. */
+  step(untilMs = Number.POSITIVE_INFINITY): boolean {
+    this.settle()
+    for (;;) {
+      const timer = this.#timers[0]
+      if (timer === undefined || timer.atMs > untilMs) return false
+      this.#pop()
+      if (timer.task === undefined) continue
+      this.#nowMs = Math.max(this.#nowMs, timer.atMs)
+      timer.task()
+      this.settle()
+      return true
     }
   }
 
@@ -63,15 +80,7 @@ export class VirtualClock implements Clock {
   }
 
   #runUntil(untilMs: number): void {
-    this.settle()
-    for (let count = 0; ; count++) {
-      const timer = this.#timers[0]
-      if (timer === undefined || timer.atMs > untilMs) break
-      this.#pop()
-      if (timer.task === undefined) continue
-      this.#nowMs = Math.max(this.#nowMs, timer.atMs)
-      timer.task()
-      this.settle()
+    for (let count = 0; this.step(untilMs); count++) {
       if (count > tasksMax) throw new Error("the timers never end")
     }
     if (Number.isFinite(untilMs)) this.#nowMs = Math.max(this.#nowMs, untilMs)

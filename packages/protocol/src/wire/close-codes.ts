@@ -7,6 +7,8 @@ export const closeCodes = {
   protocolError: 1002,
   /** A message above the size limit. */
   tooBig: 1009,
+  /** The agent comes and goes: redial, but not at once. */
+  flapping: 1011,
   /** The gateway restarts or is drained: redial. */
   restart: 1012,
   /** Final: the credentials are not valid. */

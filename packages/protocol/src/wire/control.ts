@@ -78,9 +78,20 @@ export type GatewayToAgent = v.InferOutput<typeof gatewayToAgentSchema>
 const agentStateSchema = v.picklist(["away", "back", "draining", "stopped"])
 export type AgentState = v.InferOutput<typeof agentStateSchema>
 
+/** Whether the agent's leg is there. Without it a client waits for `agent-state` "back" before it greets. */
+const agentPlaceSchema = v.picklist(["here", "away"])
+export type AgentPlace = v.InferOutput<typeof agentPlaceSchema>
+
 /** What the gateway may say to a client. Clients say nothing to the gateway in text but pings. */
 const gatewayToClientSchema = v.variant("type", [
-  v.object({ type: v.literal("ready"), protocol: u32, generation: u32, instance: text(64), version: text(64) }),
+  v.object({
+    type: v.literal("ready"),
+    protocol: u32,
+    agent: agentPlaceSchema,
+    generation: u32,
+    instance: text(64),
+    version: text(64),
+  }),
   v.object({ type: v.literal("agent-state"), state: agentStateSchema, generation: u32, instance: v.optional(text(64)) }),
 ])
 export type GatewayToClient = v.InferOutput<typeof gatewayToClientSchema>

@@ -53,8 +53,18 @@ export const limits = {
   ackDelayMs: 5,
   /** Bytes received after which an acknowledgement is sent at once: a quarter of the usual window. Each costs the relay as much as a message of data. */
   ackBytes: 262_144,
+  /** Characters of an idempotency key: a UUID, a digest or a CI job's URL fit. */
+  idempotencyKeyLengthMax: 256,
   /** Milliseconds a link is kept without a transport. */
   resumeGraceMs: 300_000,
+  /** Milliseconds after the loss of an agent in which the gateway lets clients in to wait for it: as long as there is a link they could resume. */
+  agentAwayMs: 300_000,
+  /** Milliseconds a first call waits for an agent that is away: several redials of an agent whose network is back, and few for whoever waits over HTTP. */
+  agentWaitMs: 5_000,
+  /** Milliseconds in which an agent that comes back more than `flapReconnectsMax` times is flapping. */
+  flapWindowMs: 60_000,
+  /** Times in that window: a change of network takes one or two, a deploy of the gateway one. */
+  flapReconnectsMax: 3,
   /** Characters of an endpoint name: `PORT--NAME` must fit in one DNS label of 63. */
   nameLengthMax: 56,
   /** Labels of an endpoint, and characters of one key or value. */

@@ -177,7 +177,7 @@ class Scenario {
     if (line === undefined || phase === "starting") return
     const side: Side = random.pick(["left", "right"])
     const mux = this.#mux(side)
-    switch (random.pick(["cut", "cut", "switch", "stall", "stall", "window", "budget"])) {
+    switch (random.pick(["cut", "cut", "switch", "freeze", "late", "stall", "stall", "window", "budget"])) {
       case "cut":
         this.#cuts += 1
         return line.cut(random.integer(0, 300), random.integer(0, 3_000))
@@ -189,6 +189,14 @@ class Scenario {
         this.#clock.schedule(random.integer(0, 2_000), () => line.cut(0, 0))
         return
       }
+      case "freeze":
+        // Nothing passes and nobody is told: each end finds out by itself, as long as a dead path takes to be noticed.
+        this.#cuts += 1
+        return line.cut(random.integer(4_000, 9_000), random.integer(0, 9_000))
+      case "late":
+        // The agent's end hears of the loss only after the client has been back for long.
+        this.#cuts += 1
+        return line.cut(0, random.integer(5_000, 75_000))
       case "stall":
         line.stall(side)
         this.#clock.schedule(random.integer(1, 2_000), () => line.resume(side))

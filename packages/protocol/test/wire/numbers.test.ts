@@ -60,6 +60,7 @@ describe("numbers", () => {
       normal: 1000,
       protocolError: 1002,
       tooBig: 1009,
+      flapping: 1011,
       restart: 1012,
       unauthorised: 4001,
       revoked: 4003,
@@ -109,7 +110,12 @@ describe("numbers", () => {
       handshakeMs: 10_000,
       ackDelayMs: 5,
       ackBytes: 262_144,
+      idempotencyKeyLengthMax: 256,
       resumeGraceMs: 300_000,
+      agentAwayMs: 300_000,
+      agentWaitMs: 5_000,
+      flapWindowMs: 60_000,
+      flapReconnectsMax: 3,
       nameLengthMax: 56,
       labelsMax: 16,
       labelLengthMax: 63,
@@ -121,6 +127,7 @@ describe("numbers", () => {
     expect(limits.clientBufferedBytesMax).toBe(2 * limits.linkWindowBytesMax)
     expect(limits.agentBufferedBytesMax).toBe(2 * limits.agentInFlightBytesMax)
     expect(limits.linkWindowBytesMin).toBeGreaterThan(limits.interactiveDataBytesMax + frameHeaderBytes)
+    expect(limits.agentAwayMs).toBeGreaterThanOrEqual(limits.resumeGraceMs)
     expect(limits.pingDeadMs).toBeGreaterThan(2 * limits.pingIntervalMs)
   })
 
@@ -135,7 +142,9 @@ describe("numbers", () => {
       "method-not-allowed 405",
       "upgrade-required 426",
       "too-large 413",
+      "agent-away 503 retryable",
       "agent-offline 503 retryable",
+      "agent-draining 503 retryable",
       "agent-stopped 503 retryable",
       "agent-replaced 503 retryable",
       "agent-restarted 502",
