@@ -3,8 +3,10 @@ import type { Clock } from "@trunkline/protocol"
 import type { Dial } from "./dial.ts"
 import { type Command, type ExecOptions, type ExecResult, exec, execOpen, type SpawnOptions } from "./exec.ts"
 import { LinkConnection } from "./link-connection.ts"
+import type { LinkStateListener } from "./link-state.ts"
 import { Process } from "./process.ts"
-import { createTerminal, type PtyOptions, type Terminal } from "./pty.ts"
+import { Processes } from "./processes.ts"
+import { connectTerminal, createTerminal, type PtyConnectOptions, type PtyOptions, type Terminal } from "./pty.ts"
 
 export interface AgentOptions {
   readonly gateway: URL
@@ -24,7 +26,14 @@ export interface SpawnProcessOptions extends SpawnOptions {
 export class Agent {
   readonly name: string
   readonly #connection: LinkConnection
-  readonly pty: { create(options: PtyOptions): Promise<Terminal> }
+  /** What runs there, and what ended a while ago. */
+  readonly processes: Processes
+  readonly pty: {
+    /** A new terminal. */
+    create(options: PtyOptions): Promise<Terminal>
+    /** One that is there: `id` of it, from whichever client. */
+    connect(id: string, options?: PtyConnectOptions): Promise<Terminal>
+  }
 
   constructor(name: string, options: AgentOptions) {
     this.name = name
@@ -34,7 +43,11 @@ export class Agent {
       clock: options.clock,
       idleMs: options.idleMs,
     })
-    this.pty = { create: (terminal) => createTerminal(this.#connection, terminal) }
+    this.processes = new Processes(this.#connection)
+    this.pty = {
+      create: (terminal) => createTerminal(this.#connection, terminal),
+      connect: (id, terminal) => connectTerminal(this.#connection, id, terminal),
+    }
   }
 
   /** Runs a command to its end. A non-zero exit is a result; TunnelError is for what is not. */
@@ -51,6 +64,14 @@ export class Agent {
   /** Round trip to the agent and back, in milliseconds. */
   ping(): Promise<number> {
     return this.#connection.ping()
+  }
+
+  /**
+   * Tells of every change of the link to this agent from now on: that it waits for what was cut, that it is resumed, that it
+   * ended. Nothing is dialled for it. The result stops it.
+   */
+  onLinkState(listener: LinkStateListener): () => void {
+    return this.#connection.onState(listener)
   }
 
   /** Ends the link and what runs on it. */

@@ -1,4 +1,4 @@
-/** What a close code of the gateway means to a client. */
+/** What a close or a refusal of the gateway means to a client. */
 import { closeCodes, TunnelError } from "@trunkline/protocol"
 
 /** The reason a gateway closed a client's socket, as an error. */
@@ -17,6 +17,15 @@ export function closeError(code: number, reason: string): TunnelError {
       return new TunnelError("protocol-error", reason === "" ? "the gateway takes a message of ours for malformed" : reason, {
         delivered: "unknown",
       })
+    case closeCodes.flapping:
+      return new TunnelError(
+        "agent-away",
+        `the agent's connection is lost again and again${reason === "" ? "" : ` (${reason})`}: try again soon`,
+        {
+          delivered: "unknown",
+          retryable: true,
+        },
+      )
     case closeCodes.overloaded:
       return new TunnelError("overloaded", reason === "" ? "the gateway is overloaded" : reason, { delivered: "unknown" })
     default:
@@ -25,4 +34,17 @@ export function closeError(code: number, reason: string): TunnelError {
         retryable: true,
       })
   }
+}
+
+/**
+ * Whether a redial that was refused so would be refused again, or too late: an agent that stopped has ended its links.
+ * What lies between us and the gateway may answer in its place for a while.
+ */
+export const isFinalRefusal = ({ code, retryable }: TunnelError): boolean =>
+  code === "agent-stopped" || (!retryable && code !== "protocol-error")
+
+/** An error from before the first greeting: nothing of any call has left us. */
+export function undelivered(error: TunnelError): TunnelError {
+  if (error.delivered === "no") return error
+  return new TunnelError(error.code, error.message, { retryable: error.retryable, delivered: "no", cause: error })
 }

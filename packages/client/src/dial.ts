@@ -26,7 +26,8 @@ export interface DialTarget {
 
 /**
  * Resolves when the socket is open; the events are attached before anything can arrive. Rejects with TunnelError:
- * `unauthorised`, `agent-unknown`, `agent-offline`, `gateway-unreachable` and what else the gateway answers.
+ * `unauthorised`, `agent-unknown`, `agent-offline`, `agent-draining`, `agent-stopped`, `gateway-unreachable` and what else
+ * the gateway answers. An agent that was lost a moment ago is no refusal: the gateway says so on the socket.
  */
 export type Dial = (target: DialTarget, events: SocketEvents) => Promise<Socket>
 

@@ -18,6 +18,11 @@ export interface SpawnOptions {
   readonly timeoutMs?: number
   /** Ends the process: HUP, TERM, then KILL. The call rejects with `aborted`. */
   readonly signal?: AbortSignal
+  /**
+   * Your name for this run, up to 256 characters: however often it is asked for within a day, the command runs once, and every
+   * asking gets that run's output, as far as it is kept, and its exit.
+   */
+  readonly idempotencyKey?: string
 }
 
 export interface ExecOptions extends SpawnOptions {
@@ -48,8 +53,8 @@ const defaultOutputBytesMax = 16_777_216
 export function execOpen(command: Command, options: SpawnOptions, stdin: boolean): ExecOpen {
   const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : command
   if (command.length === 0) throw new TunnelError("bad-request", "the command is empty")
-  const { cwd, env = {}, timeoutMs } = options
-  return checkRequest(() => checkBody(execOpenSchema, { argv, env, stdin, detach: false, cwd, timeoutMs }))
+  const { cwd, env = {}, timeoutMs, idempotencyKey } = options
+  return checkRequest(() => checkBody(execOpenSchema, { argv, env, stdin, detach: false, cwd, timeoutMs, idempotencyKey }))
 }
 
 export async function exec(connection: LinkConnection, command: Command, options: ExecOptions = {}): Promise<ExecResult> {
@@ -95,6 +100,10 @@ async function collect(output: AsyncIterable<OutputEvent>, bytesMax: number): Pr
     if (event.type === "exit") {
       const { exit, durationMs } = event
       return { exit, result: { ...outcomeOf(exit), stdout: kept.stdout.text(), stderr: kept.stderr.text(), truncated, durationMs } }
+    }
+    if (event.type === "truncated" || event.type === "repaint") {
+      truncated = true
+      continue
     }
     const bytes = event.bytes.subarray(0, free)
     truncated ||= bytes.byteLength < event.bytes.byteLength

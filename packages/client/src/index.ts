@@ -1,10 +1,21 @@
-export { type Endpoint, type EndpointStatus, type Exit, type SignalName, TunnelError } from "@trunkline/protocol"
+export {
+  type AttachFrom,
+  type Endpoint,
+  type EndpointStatus,
+  type Exit,
+  type ProcessDescription,
+  type SignalName,
+  signalNames,
+  TunnelError,
+} from "@trunkline/protocol"
 export { Agent, type AgentOptions, type SpawnProcessOptions } from "./agent.ts"
 export { type ConnectOptions, connect, Gateway } from "./connect.ts"
 export type { Dial, DialTarget, Socket, SocketEvents } from "./dial.ts"
 export { type EndpointDetail, type EndpointFilter, type EndpointPage, Endpoints } from "./endpoints.ts"
 export { type Command, describeExit, type ExecOptions, type ExecResult, type SpawnOptions } from "./exec.ts"
 export type { Input } from "./input.ts"
+export type { LinkState, LinkStateListener } from "./link-state.ts"
 export { Process } from "./process.ts"
-export type { OutputEvent, ProcessExit } from "./process-output.ts"
-export { type PtyOptions, Terminal } from "./pty.ts"
+export type { OutputEvent, ProcessExit, TerminalSize } from "./process-output.ts"
+export { type AttachOptions, type ListOptions, Processes } from "./processes.ts"
+export { type PtyConnectOptions, type PtyOptions, Terminal } from "./pty.ts"

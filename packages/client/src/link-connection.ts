@@ -1,33 +1,29 @@
 /**
- * One link to one agent: dials when there is something to do, keeps it alive, dials again and resumes after a cut,
- * and lets go when it has been idle. Streams above see nothing of this but a pause, or a typed end.
+ * One link to one agent: dials when there is something to do, greets when the agent is there, resumes after a cut, and
+ * lets go when it has been idle. Streams above see nothing of this but a pause, or a typed end.
  */
 import {
+  type AgentPlace,
+  type AgentState,
   assertNever,
   type Clock,
   closeCodes,
-  type GatewayToClient,
-  InvalidBody,
   isFinalCloseCode,
   type LinkHello,
-  Liveness,
-  limits,
   Mux,
   type MuxStream,
-  parseGatewayToClient,
-  pingText,
-  pongText,
   protocolVersion,
-  reconnect,
   type StreamEvents,
-  type Transport,
   type TransportEvents,
   TunnelError,
 } from "@trunkline/protocol"
-import { boundedDial } from "./bounded-dial.ts"
-import { closeError } from "./close-error.ts"
-import type { Dial, DialTarget, Socket } from "./dial.ts"
+import { AgentWait } from "./agent-wait.ts"
+import { closeError, isFinalRefusal, undelivered } from "./close-error.ts"
+import type { Dial, DialTarget } from "./dial.ts"
 import { abortedError } from "./gateway-api.ts"
+import { Leg } from "./leg.ts"
+import { type LinkStateListener, LinkStates } from "./link-state.ts"
+import { Redial } from "./redial.ts"
 import { randomText } from "./runtime.ts"
 
 export interface LinkConnectionOptions {
@@ -40,37 +36,29 @@ export interface LinkConnectionOptions {
 
 type State =
   | { readonly phase: "idle" }
-  /** No mux yet: the first dial. */
-  | { readonly phase: "dialling"; readonly mux: Promise<Mux> }
+  /** The agent has not been greeted: nothing of any call has left us. */
+  | { readonly phase: "dialling"; readonly mux: Mux; readonly greeted: PromiseWithResolvers<Mux> }
   | { readonly phase: "linked"; readonly mux: Mux }
-
-/** Events that may come between a socket's opening and its adoption, which are one turn apart; an honest gateway has one or two to say. */
-const earlyEventsMax = 64
-
-/** Waits for an agent that is away are drawn from 0 to 4 s at most (SPEC RC5). */
-const awayAttemptMax = 2
 
 export class LinkConnection {
   readonly #options: LinkConnectionOptions
+  readonly #redial: Redial
+  readonly #wait: AgentWait
+  readonly #states: LinkStates
   #state: State = { phase: "idle" }
-  /** Aborted when the link is over, and with it every dial for it. */
-  #stop = new AbortController()
-  #socket: Socket | undefined
+  #leg: Leg | undefined
   #transport: TransportEvents | undefined
   #identity = { link: "", secret: "" }
   #attempt = 0
-  /** When the socket opened; undefined once its loss has been counted. */
-  #connectedAtMs: number | undefined
-  #liveness: Liveness | undefined
   #cancelIdle: (() => void) | undefined
-  /** Ends the wait for the agent: for its first answer, or for it to be back. */
-  #cancelWait: (() => void) | undefined
-  #cancelRedial: (() => void) | undefined
-  #redials = 0
   #streams = 0
 
   constructor(options: LinkConnectionOptions) {
+    const { clock, target } = options
     this.#options = options
+    this.#redial = new Redial(clock)
+    this.#wait = new AgentWait({ agent: target.agent, clock, giveUp: (error) => this.close(error) })
+    this.#states = new LinkStates(target.agent, clock)
   }
 
   /** Opens a stream, on the link there is or on a new one. Rejects with TunnelError, `delivered: "no"`. */
@@ -102,6 +90,11 @@ export class LinkConnection {
     }
   }
 
+  /** Tells of every change from now on; the result stops it. */
+  onState(listener: LinkStateListener): () => void {
+    return this.#states.listen(listener)
+  }
+
   /** Ends the link and every stream on it. A later call dials anew. */
   close(reason = new TunnelError("aborted", "the connection was closed", { delivered: "unknown" })): void {
     // Its end resets. Who hears of it may have opened the next link by the time this returns.
@@ -128,105 +121,58 @@ export class LinkConnection {
       case "linked":
         return Promise.resolve(this.#state.mux)
       case "dialling":
-        return this.#state.mux
-      case "idle": {
-        const mux = this.#start()
-        this.#state = { phase: "dialling", mux }
-        return mux
-      }
+        return this.#state.greeted.promise
+      case "idle":
+        return this.#start()
       default:
         return assertNever(this.#state)
     }
   }
 
-  async #start(): Promise<Mux> {
-    const stop = this.#stop
+  #start(): Promise<Mux> {
     const mux: Mux = new Mux({
       role: "client",
-      link: {
-        clock: this.#options.clock,
-        detached: () => this.#detached(mux),
-        ended: (error) => this.#linkEnded(mux, error),
-      },
+      link: { clock: this.#options.clock, detached: () => this.#detached(), ended: (error) => this.#linkEnded(mux, error) },
     })
-    try {
-      await this.#connect(stop.signal, (transport) => {
-        this.#identity = { link: randomText(16), secret: randomText(32) }
-        this.#attempt = 0
-        this.#state = { phase: "linked", mux }
-        this.#cancelWait = this.#options.clock.schedule(limits.handshakeMs, () => {
-          const seconds = limits.handshakeMs / 1000
-          const error = `the agent is connected to the gateway but has not answered for ${seconds} seconds; it may be stopped or overloaded`
-          mux.link.end(new TunnelError("timeout", error, { delivered: "unknown", retryable: false }))
-        })
-        return mux.link.start(transport, this.#hello(mux))
-      })
-      return mux
-    } catch (error) {
-      if (this.#stop === stop) this.#reset(error)
-      throw undelivered(error)
-    }
+    const greeted = Promise.withResolvers<Mux>()
+    this.#state = { phase: "dialling", mux, greeted }
+    this.#identity = { link: randomText(16), secret: randomText(32) }
+    this.#attempt = 0
+    this.#dial()
+    return greeted.promise
   }
 
-  async #resume(mux: Mux, stop: AbortSignal): Promise<void> {
-    await this.#connect(stop, (transport) => mux.link.resume(transport, this.#hello(mux)))
-  }
-
-  /** Dials and greets. Rejects with TunnelError, and with the reason of `stop` as soon as that is aborted. */
-  async #connect(stop: AbortSignal, greet: (transport: Transport) => TransportEvents): Promise<void> {
-    const { target, dial, clock } = this.#options
-    let socket: Socket | undefined
-    let early: (() => void)[] | undefined = []
-    const hear = (event: () => void) => {
-      if (early === undefined) {
-        if (socket === this.#socket) event()
-      } else if (early.length < earlyEventsMax) early.push(event)
-    }
-    socket = await boundedDial(
-      { dial, target, clock, stop },
-      {
-        message: (message) => hear(() => this.#receive(message)),
-        drained: () => hear(() => this.#transport?.drained()),
-        closed: (code, reason) => hear(() => this.#lost(code, reason)),
-      },
-    )
-    if (stop.aborted) {
-      socket.close(closeCodes.normal, "not needed")
-      throw stop.reason
-    }
-    this.#adopt(socket)
-    this.#transport = greet(this.#transportOn(socket))
-    const waiting = early
-    early = undefined
-    // Any of them may end the link, and then the socket is no longer ours.
-    for (const event of waiting) hear(event)
-  }
-
-  #adopt(socket: Socket): void {
-    const { clock } = this.#options
-    this.#socket = socket
-    this.#connectedAtMs = clock.now()
-    this.#liveness = new Liveness({
-      clock,
-      ping: () => socket.send(pingText),
-      dead: () => {
-        socket.close(closeCodes.restart, "no answer")
-        this.#lost(1006, "no answer")
-      },
+  #dial(): void {
+    this.#leg = new Leg(this.#options, {
+      ready: (agent) => this.#ready(agent),
+      agentState: (state) => this.#agentState(state),
+      message: (message) => this.#message(message),
+      drained: () => this.#transport?.drained(),
+      failed: (error) => this.#failed(error),
+      lost: (code, reason) => this.#lost(code, reason),
     })
   }
 
-  #transportOn(socket: Socket): Transport {
-    const liveness = this.#liveness
-    return {
-      send(message) {
-        socket.send(message)
-        liveness?.sent()
-      },
-      get bufferedBytes() {
-        return socket.bufferedBytes
-      },
-      close: (code, reason) => socket.close(code, reason),
+  #ready(agent: AgentPlace): void {
+    if (agent === "here") this.#greet()
+    // A link to be resumed waits on this leg for as long as it would wait without one.
+    else if (this.#state.phase === "dialling") this.#wait.forArrival()
+  }
+
+  /** The agent is there, for the first time or by another connection. */
+  #greet(): void {
+    const leg = this.#leg
+    if (leg === undefined) return
+    if (this.#state.phase === "dialling") {
+      const { mux, greeted } = this.#state
+      this.#state = { phase: "linked", mux }
+      this.#wait.forAnswer()
+      this.#transport = mux.link.start(leg.transport(), this.#hello(mux))
+      greeted.resolve(mux)
+    } else if (this.#state.phase === "linked") {
+      const { mux } = this.#state
+      this.#transport?.closed(closeCodes.restart, "agent back")
+      if (mux.link.phase === "detached") this.#transport = mux.link.resume(leg.transport(), this.#hello(mux))
     }
   }
 
@@ -242,118 +188,74 @@ export class LinkConnection {
     }
   }
 
-  #receive(message: Uint8Array | string): void {
-    this.#liveness?.heard()
-    if (typeof message !== "string") return this.#linkMessage(message)
-    if (message === pongText) return
-    try {
-      this.#control(parseGatewayToClient(message))
-    } catch (error) {
-      if (!(error instanceof InvalidBody)) throw error
-      this.#socket?.close(closeCodes.protocolError, "malformed control message")
-      this.#lost(closeCodes.protocolError, `the gateway's message is malformed: ${error.message}`)
-    }
-  }
-
-  #linkMessage(message: Uint8Array): void {
+  #message(message: Uint8Array): void {
     this.#transport?.message(message)
-    if (this.#cancelWait === undefined || this.#state.phase !== "linked" || this.#state.mux.link.phase !== "open") return
+    if (this.#state.phase !== "linked" || this.#state.mux.link.phase !== "open") return
     // Only now: the first welcome is here, or a later one. A socket, or a gateway that says the agent is back, has not reached the agent yet.
-    this.#cancelWait()
-    this.#cancelWait = undefined
+    if (this.#wait.stop()) this.#states.answered()
   }
 
-  #control(control: GatewayToClient): void {
-    const socket = this.#socket
-    if (control.type === "ready" || this.#state.phase !== "linked" || socket === undefined) return
-    const { mux } = this.#state
-    switch (control.state) {
+  #agentState(state: AgentState): void {
+    switch (state) {
       case "away":
         // What is sent now is dropped; what was sent is known only when the agent greets again.
         this.#transport?.closed(closeCodes.restart, "agent away")
         this.#transport = undefined
         return
       case "back":
-        this.#transport?.closed(closeCodes.restart, "agent back")
-        if (mux.link.phase === "detached") this.#transport = mux.link.resume(this.#transportOn(socket), this.#hello(mux))
-        return
+        return this.#greet()
       case "draining":
         return
       case "stopped":
-        return mux.link.end(new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" }))
+        return this.close(new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" }))
       default:
-        return assertNever(control.state)
+        return assertNever(state)
     }
+  }
+
+  /** A dial came to nothing. */
+  #failed(error: TunnelError): void {
+    this.#leg = undefined
+    if (this.#state.phase !== "linked") return this.close(error)
+    if (isFinalRefusal(error)) return this.close(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
+    this.#redial.schedule(1006, 0, () => this.#dial())
   }
 
   /** The socket is gone. */
   #lost(code: number, reason: string): void {
-    if (this.#state.phase !== "linked") return
-    const { mux } = this.#state
-    this.#liveness?.stop()
-    this.#socket = undefined
+    const connectedMs = this.#leg?.connectedMs ?? 0
+    this.#leg = undefined
+    const over = code === closeCodes.normal || isFinalCloseCode(code)
     // A link that the agent has not answered cannot be resumed: it ends, with the reason for which it was cut.
-    if (code === closeCodes.normal || isFinalCloseCode(code) || mux.link.phase === "starting") return mux.link.end(closeError(code, reason))
+    if (over || this.#state.phase !== "linked" || this.#state.mux.link.phase === "starting") return this.close(closeError(code, reason))
     this.#transport?.closed(code, reason)
     this.#transport = undefined
-    this.#redial(mux, code)
+    this.#redial.schedule(code, connectedMs, () => this.#dial())
   }
 
-  #detached(mux: Mux): void {
-    this.#cancelWait ??= this.#options.clock.schedule(limits.resumeGraceMs, () => {
-      const seconds = limits.resumeGraceMs / 1000
-      mux.link.end(new TunnelError("link-lost", `the agent could not be reached for ${seconds} seconds`, { delivered: "unknown" }))
-    })
-  }
-
-  /** `away`: the gateway is there and the agent is not. */
-  #redial(mux: Mux, code: number, away = false): void {
-    const stop = this.#stop.signal
-    const connectedMs = this.#connectedAtMs === undefined ? 0 : this.#options.clock.now() - this.#connectedAtMs
-    this.#connectedAtMs = undefined
-    const random = (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32
-    // One client that asks every few seconds costs the gateway little, and the agent may be back at any moment.
-    const attempt = away ? Math.min(this.#redials, awayAttemptMax) : this.#redials
-    const verdict = reconnect({ attempt, code, connectedMs, random })
-    if (verdict.action === "stop") return mux.link.end(closeError(code, ""))
-    this.#redials = verdict.attempt
-    this.#cancelRedial = this.#options.clock.schedule(verdict.delayMs, () => {
-      this.#resume(mux, stop).catch((error: unknown) => {
-        if (stop.aborted) return
-        if (error instanceof TunnelError && isFinal(error))
-          mux.link.end(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
-        else this.#redial(mux, 1006, error instanceof TunnelError && error.code === "agent-offline")
-      })
-    })
+  #detached(): void {
+    this.#states.detached()
+    this.#wait.forReturn()
   }
 
   #linkEnded(mux: Mux, error: TunnelError): void {
-    if (this.#state.phase === "linked" && this.#state.mux === mux) this.#reset(error)
+    if (this.#state.phase !== "linked" || this.#state.mux !== mux) return
+    this.#states.ended(error)
+    this.#reset(error)
   }
 
-  #reset(reason: unknown): void {
-    this.#liveness?.stop()
-    for (const cancel of [this.#cancelIdle, this.#cancelWait, this.#cancelRedial]) cancel?.()
-    this.#cancelIdle = this.#cancelWait = this.#cancelRedial = undefined
+  #reset(reason: TunnelError): void {
+    const state = this.#state
     this.#state = { phase: "idle" }
-    const stop = this.#stop
-    this.#stop = new AbortController()
-    stop.abort(reason)
-    this.#socket?.close(closeCodes.normal, "done")
-    this.#socket = undefined
+    this.#redial.reset()
+    this.#wait.stop()
+    this.#cancelIdle?.()
+    this.#cancelIdle = undefined
+    this.#leg?.close(closeCodes.normal, "done")
+    this.#leg = undefined
     this.#transport = undefined
-    this.#connectedAtMs = undefined
-    this.#redials = 0
+    if (state.phase === "dialling") state.greeted.reject(undelivered(reason))
   }
-}
-
-/** Whether a redial that was refused so would be refused again. What lies between us and the gateway may answer in its place for a while. */
-const isFinal = ({ code, retryable }: TunnelError): boolean => !retryable && code !== "protocol-error"
-
-/** An error of the first dial: nothing of any call has left us. */
-function undelivered(error: unknown): unknown {
-  if (!(error instanceof TunnelError) || error.delivered === "no") return error
-  return new TunnelError(error.code, error.message, { retryable: error.retryable, delivered: "no", cause: error })
 }
 
 /** Methods keep their owner: events may be an object with state of its own. */

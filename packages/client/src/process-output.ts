@@ -1,10 +1,12 @@
 /** What the stream of a process tells: a queue of output bounded by the stream's credit, and the promises of what happens once. */
 import {
+  assertNever,
   checkBody,
   type Exit,
   InvalidBody,
   type MuxStream,
-  processAcceptSchema,
+  type ProcessNotice,
+  processNoticeSchema,
   processTags,
   processTrailerSchema,
   type StreamEvents,
@@ -18,35 +20,67 @@ export interface ProcessExit {
 }
 
 export type OutputEvent =
-  /** `offset` counts the bytes of this source before these. */
-  { readonly type: "stdout" | "stderr"; readonly bytes: Uint8Array; readonly offset: number } | ({ readonly type: "exit" } & ProcessExit)
+  /** `offset` counts the bytes of output before these, stdout and stderr together. */
+  | { readonly type: "stdout" | "stderr"; readonly bytes: Uint8Array; readonly offset: number }
+  /** What a terminal shows at `offset`: written to any terminal of the same size it makes that one look alike. */
+  | { readonly type: "repaint"; readonly bytes: Uint8Array; readonly offset: number }
+  /** The output from `from` to before `to` is not kept any more: whoever was away, or too slow, does not get it. */
+  | { readonly type: "truncated"; readonly from: number; readonly to: number }
+  | ({ readonly type: "exit" } & ProcessExit)
 
+/** What the agent says of a process when it gives us the stream: who it is, and where its output begins. */
 export interface Accepted {
   readonly processId: string
   readonly pid: number
+  readonly offset: number
+  readonly liveOffset: number
+  readonly repaintBytes: number
 }
 
-interface QueuedChunk {
-  readonly event: OutputEvent & { readonly type: "stdout" | "stderr" }
+/** The terminal's size, and whether this client's window decides it. */
+export type TerminalSize = Omit<ProcessNotice & { readonly type: "size" }, "type">
+
+interface OutputOptions {
+  /** Reads the agent's answer. Throws InvalidBody. */
+  readonly accept: (body: unknown) => Accepted
+  /** Whether the stream lasts until the process ends. */
+  readonly follow: boolean
+}
+
+interface QueuedEvent {
+  readonly event: Exclude<OutputEvent, { readonly type: "exit" }>
   readonly cost: number
 }
 
 /** Where output goes until somebody reads it, when it is read, and when nobody ever will. */
 type Reader = "none" | "iterating" | "discarding"
 
-type End = { readonly exit: ProcessExit } | { readonly error: TunnelError }
+/** `left`: what was asked for has come, and the process goes on. */
+type End =
+  | { readonly type: "exited"; readonly exit: ProcessExit }
+  | { readonly type: "left" }
+  | { readonly type: "failed"; readonly error: TunnelError }
+
+type Gap = ProcessNotice & { readonly type: "truncated" }
 
 export class ProcessOutput {
   stream: MuxStream | undefined
   readonly accepted: Promise<Accepted>
   readonly exit: Promise<ProcessExit>
+  /** Told by the agent where several clients share a terminal; undefined before. */
+  size: TerminalSize | undefined
+  onSize: ((size: TerminalSize) => void) | undefined
+  readonly #options: OutputOptions
   readonly #accept = Promise.withResolvers<Accepted>()
   readonly #exit = Promise.withResolvers<ProcessExit>()
-  readonly #offsets = { stdout: 0, stderr: 0 }
+  #offset = 0
+  #repaintBytes = 0
+  /** Gaps that lie ahead: the agent's word of one overtakes the output before it. */
+  #gaps: Gap[] = []
   readonly #closed: (() => void)[] = []
   /** Newest last, what is read next in `#next`, newest first: a queue whose every step is cheap, however small the chunks. */
-  #queue: QueuedChunk[] = []
-  #next: QueuedChunk[] = []
+  #queue: QueuedEvent[] = []
+  #next: QueuedEvent[] = []
   /** Cost of what the reader has been given and not yet come back from. */
   #readingCost = 0
   #reader: Reader = "none"
@@ -55,7 +89,8 @@ export class ProcessOutput {
   #wakeReader: (() => void) | undefined
   #wakeWriters: (() => void)[] = []
 
-  constructor() {
+  constructor(options: OutputOptions) {
+    this.#options = options
     this.accepted = this.#accept.promise
     this.exit = this.#exit.promise
     // Each is looked at by whoever cares; nobody has to.
@@ -64,8 +99,14 @@ export class ProcessOutput {
   }
 
   readonly events: StreamEvents = {
-    accepted: (body) => this.#accept.resolve(checkBody(processAcceptSchema, body)),
+    accepted: (body) => {
+      const accepted = this.#options.accept(body)
+      this.#offset = accepted.offset
+      this.#repaintBytes = accepted.repaintBytes
+      this.#accept.resolve(accepted)
+    },
     data: (tag, bytes, cost) => this.#data(tag, bytes, cost),
+    message: (body) => this.#notice(checkBody(processNoticeSchema, body)),
     finished: (trailer) => this.#finished(trailer),
     writable: () => this.#wake(),
     closed: (error) => this.#streamClosed(error),
@@ -102,7 +143,7 @@ export class ProcessOutput {
   }
 
   disconnect(): void {
-    this.#end({ error: new TunnelError("aborted", "disconnected; the process goes on", { delivered: "yes" }) })
+    this.#end({ type: "failed", error: new TunnelError("aborted", "disconnected; the process goes on", { delivered: "yes" }) })
     this.#discard()
     this.closeInput()
   }
@@ -136,16 +177,24 @@ export class ProcessOutput {
         await new Promise<void>((resolve) => {
           this.#wakeReader = resolve
         })
-      } else if ("exit" in this.#ended) {
-        yield { type: "exit", ...this.#ended.exit }
-        return
       } else {
-        throw this.#ended.error
+        const ended: End = this.#ended
+        switch (ended.type) {
+          case "exited":
+            yield { type: "exit", ...ended.exit }
+            return
+          case "left":
+            return
+          case "failed":
+            throw ended.error
+          default:
+            return assertNever(ended)
+        }
       }
     }
   }
 
-  #take(): QueuedChunk | undefined {
+  #take(): QueuedEvent | undefined {
     if (this.#next.length === 0) {
       this.#next = this.#queue.reverse()
       this.#queue = []
@@ -166,33 +215,89 @@ export class ProcessOutput {
     this.#wakeReader?.()
   }
 
+  /** One piece may hold the end of a repaint and what follows it, and end where a gap begins. */
   #data(tag: number, bytes: Uint8Array, cost: number): void {
     const type = tag === processTags.stdout ? "stdout" : tag === processTags.stderr ? "stderr" : undefined
     if (type === undefined) throw new InvalidBody(`tag ${tag} is neither stdout nor stderr`)
+    for (let rest = bytes; rest.byteLength > 0; ) {
+      const room = this.#repaintBytes > 0 ? this.#repaintBytes : (this.#gaps[0]?.from ?? Number.POSITIVE_INFINITY) - this.#offset
+      const part = rest.subarray(0, room)
+      rest = rest.subarray(part.byteLength)
+      const paid = rest.byteLength === 0 ? cost : 0
+      const offset = this.#offset
+      if (this.#repaintBytes > 0) {
+        this.#repaintBytes -= part.byteLength
+        this.#push({ type: "repaint", bytes: part, offset }, paid)
+      } else {
+        this.#offset += part.byteLength
+        this.#push({ type, bytes: part, offset }, paid)
+      }
+      this.#passGaps()
+    }
+  }
+
+  #push(event: QueuedEvent["event"], cost: number): void {
     if (this.#reader === "discarding") return this.stream?.consumed(cost)
-    this.#queue.push({ event: { type, bytes, offset: this.#offsets[type] }, cost })
-    this.#offsets[type] += bytes.byteLength
+    this.#queue.push({ event, cost })
     this.#wakeReader?.()
   }
 
+  #notice(notice: ProcessNotice): void {
+    switch (notice.type) {
+      case "truncated":
+        if (notice.from < this.#offset || notice.to < notice.from)
+          throw new InvalidBody(`a gap from ${notice.from} to ${notice.to} at offset ${this.#offset}`)
+        this.#gaps.push(notice)
+        return this.#passGaps()
+      case "size": {
+        const { cols, rows, driver } = notice
+        this.size = { cols, rows, driver }
+        this.onSize?.(this.size)
+        return
+      }
+      default:
+        return assertNever(notice)
+    }
+  }
+
+  #passGaps(): void {
+    for (let gap = this.#gaps[0]; gap?.from === this.#offset && this.#repaintBytes === 0; gap = this.#gaps[0]) {
+      this.#gaps.shift()
+      this.#push({ type: "truncated", from: gap.from, to: gap.to }, 0)
+      this.#offset = gap.to
+      this.#repaintBytes = gap.repaintBytes
+    }
+  }
+
   #finished(trailer: unknown): void {
-    this.#end({ exit: checkBody(processTrailerSchema, trailer) })
-    // The process is gone, so nobody reads its input any more.
+    if (trailer === undefined && !this.#options.follow) this.#end({ type: "left" })
+    else this.#end({ type: "exited", exit: checkBody(processTrailerSchema, trailer) })
+    // Nobody reads its input any more, or it was never ours to write.
     this.stream?.finish()
   }
 
   #streamClosed(error: TunnelError | undefined): void {
-    this.#end({ error: error ?? new TunnelError("protocol-error", "the agent ended the stream without an exit", { delivered: "yes" }) })
+    const lost = new TunnelError("protocol-error", "the agent ended the stream without an exit", { delivered: "yes" })
+    this.#end({ type: "failed", error: error ?? lost })
     for (const task of this.#closed.splice(0)) task()
   }
 
   #end(end: End): void {
     if (this.#ended !== undefined) return
     this.#ended = end
-    if ("exit" in end) this.#exit.resolve(end.exit)
-    else {
-      this.#accept.reject(end.error)
-      this.#exit.reject(end.error)
+    switch (end.type) {
+      case "exited":
+        this.#exit.resolve(end.exit)
+        break
+      case "left":
+        this.#exit.reject(new TunnelError("bad-request", "this view of the process did not follow it to its end", { delivered: "yes" }))
+        break
+      case "failed":
+        this.#accept.reject(end.error)
+        this.#exit.reject(end.error)
+        break
+      default:
+        assertNever(end)
     }
     this.#wakeReader?.()
     this.#wake()
@@ -206,4 +311,6 @@ export class ProcessOutput {
 }
 
 const inputError = (end: End): TunnelError =>
-  "error" in end ? end.error : new TunnelError("not-found", "the process has ended and reads no more input", { delivered: "unknown" })
+  end.type === "failed"
+    ? end.error
+    : new TunnelError("not-found", "the process has ended and reads no more input", { delivered: "unknown" })

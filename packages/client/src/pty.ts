@@ -1,16 +1,33 @@
 /** A terminal on an agent. */
-import { checkBody, ptyOpenSchema, type SignalName } from "@trunkline/protocol"
+import { type AttachFrom, attachOpenSchema, checkBody, ptyOpenSchema, type SignalName, TunnelError } from "@trunkline/protocol"
 import { checkRequest } from "./check-request.ts"
 import type { SpawnOptions } from "./exec.ts"
 import type { LinkConnection } from "./link-connection.ts"
 import { Process } from "./process.ts"
-import type { ProcessExit } from "./process-output.ts"
+import type { OutputEvent, ProcessExit, TerminalSize } from "./process-output.ts"
 
 export interface PtyOptions extends SpawnOptions {
   readonly cols: number
   readonly rows: number
   /** The user's login shell by default. */
   readonly command?: readonly string[]
+  /** A session, as by default: it stays when we are lost, for `pty.connect` to come back to, and is hung up when we leave. */
+  readonly keep?: boolean
+}
+
+export interface PtyConnectOptions {
+  /**
+   * Where the output begins: with what the terminal shows, then what follows (`screen`, the default), with what comes next (`live`), or at an
+   * offset. From an offset comes what the program wrote, its questions to a terminal included, which yours may answer once more.
+   */
+  readonly from?: AttachFrom
+  /** The window's size. It becomes the terminal's when we type. */
+  readonly cols?: number
+  readonly rows?: number
+  /** See, and change nothing. */
+  readonly readOnly?: boolean
+  /** Leaves the terminal. */
+  readonly signal?: AbortSignal
 }
 
 export class Terminal {
@@ -26,9 +43,9 @@ export class Terminal {
     this.output = new ReadableStream<Uint8Array>(
       {
         async pull(controller) {
-          const next = await events.next()
-          if (next.done === true || next.value.type === "exit") controller.close()
-          else controller.enqueue(next.value.bytes)
+          const bytes = await nextBytes(events)
+          if (bytes === undefined) controller.close()
+          else controller.enqueue(bytes)
         },
         async cancel() {
           await events.return?.()
@@ -45,6 +62,21 @@ export class Terminal {
 
   get pid(): number {
     return this.#process.pid
+  }
+
+  /** What `output` gives before this offset had been written when we came, not counting the repaint that it begins with. */
+  get liveOffset(): number {
+    return this.#process.liveOffset
+  }
+
+  /** The size that the clients of a shared terminal see, and whether our window decides it; undefined while nobody shares it. */
+  get size(): TerminalSize | undefined {
+    return this.#process.size
+  }
+
+  /** Called when that changes. */
+  set onSize(listener: ((size: TerminalSize) => void) | undefined) {
+    this.#process.onSize = listener
   }
 
   /** Types, as `Process.write` does; for one who has no use for the stream. */
@@ -72,8 +104,25 @@ export class Terminal {
   }
 }
 
+/** What a terminal shows is a repaint as well as output; where some is missing a repaint follows. */
+async function nextBytes(events: AsyncIterator<OutputEvent>): Promise<Uint8Array | undefined> {
+  while (true) {
+    const { done, value } = await events.next()
+    if (done === true || value.type === "exit") return undefined
+    if (value.type !== "truncated") return value.bytes
+  }
+}
+
 export async function createTerminal(connection: LinkConnection, options: PtyOptions): Promise<Terminal> {
-  const { cols, rows, command, cwd, env = {}, timeoutMs, signal } = options
-  const open = checkRequest(() => checkBody(ptyOpenSchema, { argv: command, cwd, env, cols, rows, timeoutMs }))
+  const { cols, rows, command, cwd, env = {}, timeoutMs, idempotencyKey, keep = true, signal } = options
+  const open = checkRequest(() => checkBody(ptyOpenSchema, { argv: command, cwd, env, cols, rows, timeoutMs, idempotencyKey, keep }))
   return new Terminal(await Process.start(connection, "pty", open, signal))
+}
+
+export async function connectTerminal(connection: LinkConnection, processId: string, options: PtyConnectOptions = {}): Promise<Terminal> {
+  const { from = "screen", readOnly = false, cols, rows, signal } = options
+  if ((cols === undefined) !== (rows === undefined)) throw new TunnelError("bad-request", "a window has both cols and rows")
+  const size = cols === undefined ? undefined : { cols, rows }
+  const open = checkRequest(() => checkBody(attachOpenSchema, { processId, from, readOnly, size }))
+  return new Terminal(await Process.attach(connection, open, signal))
 }

@@ -112,8 +112,7 @@ describe("before the socket is adopted", () => {
     const line = new ScriptedDial()
     const call = line.open()
     const { last } = line
-    last.open(new ScriptedPeer())
-    last.events.message(JSON.stringify({ type: "ready", protocol: 1, generation: 1, instance: "i", version: "v" }))
+    last.open(new ScriptedPeer(), "away")
     last.say("stopped")
     expect(await call.outcome).toMatchObject({ code: "agent-stopped", delivered: "no" })
     expect(last.closed).toBeDefined()
@@ -135,6 +134,96 @@ describe("before the socket is adopted", () => {
     expect(await call.outcome).toMatchObject({ code, delivered: "no" })
     await line.pass(60_000)
     expect(line.calls).toHaveLength(1)
+    expect(line.quiet).toBe(true)
+  })
+})
+
+describe("before the gateway has said that it is ready", () => {
+  test("[CT9] nothing is sent, and after 10 seconds the gateway counts as unreachable", async () => {
+    const line = new ScriptedDial()
+    const call = line.open()
+    const peer = new ScriptedPeer()
+    line.last.accept(peer)
+    await line.pass(limits.handshakeMs - 1)
+    expect(peer.heard).toEqual([])
+    expect(line.last.closed).toBeUndefined()
+    await line.pass(1)
+    expect(await call.outcome).toMatchObject({ code: "gateway-unreachable", retryable: true, delivered: "no" })
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
+  })
+
+  test("[CT9] a later `ready` says nothing", async () => {
+    const line = new ScriptedDial()
+    const call = line.open()
+    const peer = new ScriptedPeer()
+    line.last.open(peer)
+    await call.outcome
+    line.last.ready("here")
+    await line.turn()
+    expect(peer.controls).toHaveLength(1)
+    expect(call.ended).toEqual([])
+  })
+})
+
+describe("an agent that is away when it is called", () => {
+  test("[CT10] is waited for, and greeted once when it comes back", async () => {
+    const line = new ScriptedDial()
+    const call = line.open()
+    const peer = new ScriptedPeer()
+    line.last.open(peer, "away")
+    await line.turn()
+    await line.pass(limits.agentWaitMs - 1)
+    expect(peer.heard).toEqual([])
+    line.last.say("back")
+    expect(await call.outcome).toBe("open")
+    await line.turn()
+    expect(peer.controls).toMatchObject([{ type: "hello", attempt: 1 }])
+    expect(peer.frames.map(({ type }) => type)).toEqual(["open"])
+    welcome(peer, false)
+    // The wait is over.
+    await line.pass(limits.handshakeMs)
+    expect(call.ended).toEqual([])
+    expect(line.calls).toHaveLength(1)
+  })
+
+  test("[CT10] and does not come back within 5 seconds fails every call with agent-away: nothing was sent", async () => {
+    const line = new ScriptedDial()
+    const calls = [line.open(), line.open()]
+    const peer = new ScriptedPeer()
+    line.last.open(peer, "away")
+    await line.turn()
+    await line.pass(limits.agentWaitMs)
+    for (const { outcome } of calls) expect(await outcome).toMatchObject({ code: "agent-away", retryable: true, delivered: "no" })
+    expect(peer.heard).toEqual([])
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
+  })
+
+  test.each([
+    [1011, "agent-away"],
+    [1012, "link-lost"],
+  ])("and a gateway that closes with %i meanwhile: %s, retryable, delivered no", async (closeCode, code) => {
+    const line = new ScriptedDial()
+    const call = line.open()
+    line.last.open(new ScriptedPeer(), "away")
+    await line.turn()
+    line.last.events.closed(closeCode, "")
+    expect(await call.outcome).toMatchObject({ code, retryable: true, delivered: "no" })
+    expect(line.calls).toHaveLength(1)
+    expect(line.quiet).toBe(true)
+  })
+
+  test("and a caller that leaves meanwhile: the gateway is left when the link has been idle", async () => {
+    const line = new ScriptedDial()
+    const abort = new AbortController()
+    const call = line.open(abort.signal)
+    line.last.open(new ScriptedPeer(), "away")
+    await line.turn()
+    abort.abort()
+    expect(await call.outcome).toMatchObject({ code: "aborted", delivered: "no" })
+    await line.pass(idleMs)
+    expect(line.last.closed).toMatchObject({ code: 1000 })
     expect(line.quiet).toBe(true)
   })
 })

@@ -64,6 +64,35 @@ describe("a lost socket", () => {
     expect(ended).toEqual([])
   })
 
+  test.each(["the client's", "the agent's", "both"])(
+    "costs no time at all after it had lasted when %s was cut: no timer is waited for",
+    async (cut) => {
+      const line = new ScriptedDial()
+      const offered: MuxStream[] = []
+      const agent = new AgentEnd(() => ({ link: { clock: line.clock }, offered: (stream) => void offered.push(stream) }))
+      const { stream, outcome } = line.open()
+      line.last.openTo(agent, line.clock)
+      await outcome
+      await line.turn()
+      const got: number[] = []
+      offered[0]?.accept({}, { data: (_, bytes) => got.push(...bytes), closed() {} })
+      await line.pass(stableMs)
+      const cutAtMs = line.clock.now()
+      const first = line.last
+      if (cut !== "the client's") first.say("away")
+      if (cut !== "the agent's") first.events.closed(1006, "")
+      ;(await stream).write(0, Uint8Array.of(1, 2, 3))
+      await line.turn()
+      expect(line.calls).toHaveLength(cut === "the agent's" ? 1 : 2)
+      if (cut === "the agent's") first.reopenTo(agent, line.clock)
+      else line.last.openTo(agent, line.clock, cut === "both" ? "away" : "here")
+      if (cut !== "the client's") line.last.say("back")
+      await line.turn()
+      expect(got).toEqual([1, 2, 3])
+      expect(line.clock.now()).toBe(cutAtMs)
+    },
+  )
+
   test("is dialled at once after it had lasted, and within a second at random after it had not", async () => {
     const { line, peer } = await up()
     await line.pass(stableMs)
@@ -94,26 +123,32 @@ describe("a lost socket", () => {
     expect(ended).toEqual([])
   })
 
-  test("[RC5] is dialled within 4 seconds however often the agent was still away", async () => {
-    const { line } = await up()
-    line.last.events.closed(1006, "")
-    for (let dials = 2; dials < 12; dials++) {
-      await line.pass(4_000)
-      expect(line.calls).toHaveLength(dials)
-      line.last.fail(new TunnelError("agent-offline", "away", { retryable: true }))
-      await line.turn()
-    }
+  test("with 1011 is dialled again a little later, however long it had lasted", async () => {
+    const { line, peer, ended } = await up()
+    await line.pass(60_000)
+    line.last.events.closed(1011, "upstream flapping")
+    await line.turn()
+    expect(line.calls).toHaveLength(1)
+    await line.pass(1_000)
+    expect(line.calls).toHaveLength(2)
+    line.last.open(peer)
+    await line.turn()
+    expect(attempts(peer)).toEqual([1, 2])
+    expect(ended).toEqual([])
   })
 
-  test.each(["agent-unknown", "unauthorised", "denied"] as const)("ends the link when the redial is answered with %s", async (code) => {
-    const { line, ended } = await up()
-    line.last.events.closed(1012, "")
-    await line.pass(1_000)
-    line.last.fail(new TunnelError(code, "no"))
-    await line.turn()
-    expect(ended).toMatchObject([{ code, delivered: "unknown", retryable: false }])
-    expect(line.quiet).toBe(true)
-  })
+  test.each(["agent-unknown", "agent-stopped", "unauthorised", "denied"] as const)(
+    "ends the link when the redial is answered with %s",
+    async (code) => {
+      const { line, ended } = await up()
+      line.last.events.closed(1012, "")
+      await line.pass(1_000)
+      line.last.fail(new TunnelError(code, "no"))
+      await line.turn()
+      expect(ended).toMatchObject([{ code, delivered: "unknown" }])
+      expect(line.quiet).toBe(true)
+    },
+  )
 
   test.each([
     [1000, "agent-stopped"],
@@ -169,6 +204,39 @@ describe("an agent that is away", () => {
     await line.turn()
     expect(line.calls).toHaveLength(1)
     expect(ended).toEqual([])
+  })
+
+  test("[CT10] is waited for on the socket of a redial, without another dial, and greeted when it is back", async () => {
+    const { line, peer, ended } = await up()
+    line.last.events.closed(1006, "")
+    await line.pass(1_000)
+    line.last.open(peer, "away")
+    await line.pass(limits.resumeGraceMs - 10_000)
+    expect(line.calls).toHaveLength(2)
+    expect(attempts(peer)).toEqual([1])
+    line.last.say("back")
+    await line.turn()
+    expect(attempts(peer)).toEqual([1, 2])
+    welcome(peer, true)
+    await line.pass(60_000)
+    expect(ended).toEqual([])
+  })
+
+  test("[CT10] is not waited for longer than the grace, which counts from the first cut", async () => {
+    const { line, peer, ended } = await up()
+    line.last.say("away")
+    await line.pass(10_000)
+    line.last.say("back")
+    line.last.say("away")
+    line.last.events.closed(1006, "")
+    await line.pass(1_000)
+    line.last.open(peer, "away")
+    await line.pass(limits.resumeGraceMs - 12_000)
+    expect(ended).toEqual([])
+    await line.pass(1_000)
+    expect(ended).toMatchObject([{ code: "link-lost", delivered: "unknown" }])
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
   })
 
   test("[GW5] is greeted again when it is back without having been away", async () => {

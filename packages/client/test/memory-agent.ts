@@ -4,6 +4,7 @@ import { AgentEnd } from "@trunkline/protocol/testing"
 import { Agent } from "../src/agent.ts"
 import type { SocketEvents } from "../src/dial.ts"
 import { systemClock } from "../src/runtime.ts"
+import { readyText } from "./scripted-dial.ts"
 
 export const stdout = 1
 export const stderr = 2
@@ -122,6 +123,7 @@ export class MemoryAgent {
           },
           close() {},
         })
+        events.message(readyText())
         return {
           bufferedBytes: 0,
           send: (message) => {

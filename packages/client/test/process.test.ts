@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { Agent, type OutputEvent, type Process, TunnelError } from "../src/index.ts"
 import { systemClock } from "../src/runtime.ts"
 import { MemoryAgent, type Served, settle, stderr, stdout, utf8 } from "./memory-agent.ts"
+import { readyText } from "./scripted-dial.ts"
 
 let memory: MemoryAgent
 beforeEach(() => {
@@ -66,15 +67,18 @@ describe("start", () => {
       token: "token",
       clock: systemClock,
       idleMs: 0,
-      dial: async () => ({
-        bufferedBytes: 0,
-        send() {
-          sent += 1
-          // After the greeting.
-          if (sent === 2) abort.abort()
-        },
-        close() {},
-      }),
+      dial: async (_, events) => {
+        events.message(readyText())
+        return {
+          bufferedBytes: 0,
+          send() {
+            sent += 1
+            // After the greeting.
+            if (sent === 2) abort.abort()
+          },
+          close() {},
+        }
+      },
     })
     await expect(agent.spawn(["cat"], { signal: abort.signal })).rejects.toMatchObject({ code: "aborted", delivered: "unknown" })
     agent.close()
@@ -101,7 +105,7 @@ describe("start", () => {
 })
 
 describe("output", () => {
-  test("is both sources in order, with offsets of their own, and the exit last", async () => {
+  test("is both sources in order, each with its offset in all of the output, and the exit last", async () => {
     const [process, served] = await start()
     served.say(stdout, "one")
     served.say(stderr, "two")
@@ -109,8 +113,8 @@ describe("output", () => {
     served.exit({ type: "code", code: 3 })
     expect(await readAll(process)).toEqual([
       { type: "stdout", bytes: utf8("one"), offset: 0 },
-      { type: "stderr", bytes: utf8("two"), offset: 0 },
-      { type: "stdout", bytes: utf8("three"), offset: 3 },
+      { type: "stderr", bytes: utf8("two"), offset: 3 },
+      { type: "stdout", bytes: utf8("three"), offset: 6 },
       { type: "exit", exit: { type: "code", code: 3 }, durationMs: 5 },
     ])
   })
@@ -125,7 +129,7 @@ describe("output", () => {
       served.say(tag, text)
     served.exit()
     await served.until(() => served.closed !== undefined)
-    const texts = (await readAll(process)).map((event) => (event.type === "exit" ? "exit" : new TextDecoder().decode(event.bytes)))
+    const texts = (await readAll(process)).map((event) => ("bytes" in event ? new TextDecoder().decode(event.bytes) : event.type))
     expect(texts).toEqual(["one", "two", "three", "exit"])
   })
 
@@ -201,7 +205,7 @@ describe("output", () => {
       for (let read = 0; read < 500; read++) {
         const { value } = await output.next()
         if (value?.type !== "stdout" && value?.type !== "stderr") throw new Error("an end")
-        if (value.type === "stdout") expect(value.offset).toBe(expected++)
+        expect(value.offset).toBe(expected++)
       }
     }
     served.exit()

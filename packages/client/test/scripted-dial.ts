@@ -1,5 +1,15 @@
 /** A gateway in memory: every dial waits for the test's word, and its socket leads to a scripted peer or to an honest agent. */
-import { type AgentState, byteOffset, limits, pingText, pongText, TunnelError } from "@trunkline/protocol"
+import {
+  type AgentPlace,
+  type AgentState,
+  byteOffset,
+  encodeControl,
+  limits,
+  pingText,
+  pongText,
+  type TransportEvents,
+  TunnelError,
+} from "@trunkline/protocol"
 import { type AgentEnd, type ScriptedPeer, VirtualClock } from "@trunkline/protocol/testing"
 import type { Dial, DialTarget, Socket, SocketEvents } from "../src/dial.ts"
 import { LinkConnection } from "../src/link-connection.ts"
@@ -12,6 +22,10 @@ async function turn(clock?: VirtualClock): Promise<void> {
   }
 }
 
+/** What a gateway says first. */
+export const readyText = (agent: AgentPlace = "here"): string =>
+  encodeControl({ type: "ready", protocol: 1, agent, generation: 1, instance: "i", version: "v" })
+
 /** One dial and, once opened, its socket. */
 export class ScriptedCall {
   readonly target: DialTarget
@@ -23,31 +37,48 @@ export class ScriptedCall {
   mute = false
   /** How the client has closed the socket. */
   closed: { readonly code: number; readonly reason: string } | undefined
+  #far: TransportEvents | undefined
 
   constructor(target: DialTarget, events: SocketEvents) {
     this.target = target
     this.events = events
   }
 
-  /** The far end is the peer. */
-  open(peer: ScriptedPeer): void {
+  /** The far end is the peer; nothing is said of it. */
+  accept(peer: ScriptedPeer): void {
     peer.attach(this.events)
     this.#opened((message) => peer.transport.send(message))
   }
 
+  /** The far end is the peer, and the gateway says where it is. */
+  open(peer: ScriptedPeer, agent: AgentPlace = "here"): void {
+    this.accept(peer)
+    this.ready(agent)
+  }
+
+  ready(agent: AgentPlace): void {
+    this.events.message(readyText(agent))
+  }
+
   /** The far end is the agent, one deferred task away in each direction. */
-  openTo(agent: AgentEnd, clock: VirtualClock): void {
-    const far = agent.attach({
+  openTo(agent: AgentEnd, clock: VirtualClock, place: AgentPlace = "here"): void {
+    this.reopenTo(agent, clock)
+    this.#opened((message) => {
+      const copy = message.slice()
+      clock.defer(() => this.#far?.message(copy))
+    })
+    this.ready(place)
+  }
+
+  /** The agent's leg is another: what is sent from now on comes over it. */
+  reopenTo(agent: AgentEnd, clock: VirtualClock): void {
+    this.#far = agent.attach({
       bufferedBytes: 0,
       send: (message) => {
         const copy = message.slice()
         clock.defer(() => this.closed ?? this.events.message(copy))
       },
       close: (code, reason) => clock.defer(() => this.closed ?? this.events.closed(code, reason)),
-    })
-    this.#opened((message) => {
-      const copy = message.slice()
-      clock.defer(() => far.message(copy))
     })
   }
 
