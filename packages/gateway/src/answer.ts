@@ -7,8 +7,17 @@ export const json = (body: unknown, status = 200): Response => Response.json(bod
 export function failure(error: TunnelError, requestId: string, headers: Readonly<Record<string, string>> = {}): Response {
   const { code, message, retryable, delivered } = error
   const body: ErrorBody = { error: { code, message, retryable, delivered, requestId } }
-  return Response.json(body, { status: statusOf(error), headers: { ...impliedHeaders(code), ...headers } })
+  return Response.json(body, { status: statusOf(error), headers: { ...impliedHeaders(error), ...headers } })
 }
+
+/** Seconds after which asking again is worth it. An agent that is away has been waited for already; one that is gone needs somebody to start it. */
+const retryAfterSeconds: Readonly<Partial<Record<ErrorCode, number>>> = {
+  "agent-away": 1,
+  "agent-draining": 10,
+  "agent-offline": 30,
+  "agent-stopped": 60,
+}
+const retryAfterDefaultSeconds = 5
 
 /** 503 promises that nothing was done and invites a retry, also by programs that look at nothing else. */
 function statusOf({ code, delivered }: TunnelError): number {
@@ -16,7 +25,9 @@ function statusOf({ code, delivered }: TunnelError): number {
   return status === 503 && delivered !== "no" ? 502 : status
 }
 
-function impliedHeaders(code: ErrorCode): Readonly<Record<string, string>> {
+function impliedHeaders(error: TunnelError): Readonly<Record<string, string>> {
+  const { code, retryable } = error
+  if (statusOf(error) === 503 && retryable) return { "retry-after": String(retryAfterSeconds[code] ?? retryAfterDefaultSeconds) }
   if (code === "unauthorised") return { "www-authenticate": "Bearer" }
   if (code === "upgrade-required") return { upgrade: "websocket" }
   return {}

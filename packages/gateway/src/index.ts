@@ -7,6 +7,7 @@ import { adminRoutes } from "./routes/admin.ts"
 import { endpointRoutes } from "./routes/endpoints.ts"
 import { healthRoutes } from "./routes/health.ts"
 import { heartbeatRoutes } from "./routes/heartbeats.ts"
+import { processRoutes } from "./routes/processes.ts"
 import { socketRoutes } from "./routes/sockets.ts"
 import { ticketRoutes } from "./routes/tickets.ts"
 
@@ -20,6 +21,7 @@ const routes: readonly Route[] = [
   ...endpointRoutes,
   ...heartbeatRoutes,
   ...execRoutes,
+  ...processRoutes,
   ...adminRoutes,
 ]
 

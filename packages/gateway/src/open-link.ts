@@ -54,15 +54,22 @@ export interface LinkOptions {
   readonly subprotocol?: string
 }
 
-/** The 101 response with a client's socket. Throws `agent-unknown`, `agent-offline`, `too-many-clients`, `unauthorised`. */
+/**
+ * The 101 response with a client's socket, also for an agent that was lost a moment ago. Throws `agent-unknown`,
+ * `agent-stopped`, `agent-draining`, `agent-offline`, `too-many-clients`, `unauthorised`.
+ */
 export async function requestLink(env: Env, name: EndpointName, principal: Principal, options: LinkOptions = {}): Promise<Response> {
-  if (!(await isKnown(env, name))) throw await unreachable(env, name)
-  return requestSocket(env, upgradeRequest({ type: "client", name, principal, ...options }), name)
+  if (!(await isKnown(env, name))) throw await unlessBeating(env, name, new TunnelError("agent-unknown", `no agent "${name}" is known`))
+  try {
+    return await requestSocket(env, upgradeRequest({ type: "client", name, principal, ...options }), name)
+  } catch (error) {
+    throw error instanceof TunnelError && error.code === "agent-stopped" ? await unlessBeating(env, name, error) : error
+  }
 }
 
-/** Why there is no object for a name. A listed agent that has no socket must not be called unknown. */
-async function unreachable(env: Env, name: EndpointName): Promise<TunnelError> {
-  if ((await readHeartbeat(env.KV, name)) === undefined) return new TunnelError("agent-unknown", `no agent "${name}" is known`)
+/** A listed agent that has no socket must not be called unknown, nor stopped. */
+async function unlessBeating(env: Env, name: EndpointName, error: TunnelError): Promise<TunnelError> {
+  if ((await readHeartbeat(env.KV, name)) === undefined) return error
   return new TunnelError(
     "agent-offline",
     `the agent "${name}" only sends heartbeats and has no socket here: this gateway cannot reach it yet`,

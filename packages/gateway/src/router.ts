@@ -12,7 +12,7 @@ interface CompiledRoute extends Route {
 export type Router = (request: Request, env: Env, ctx: ExecutionContext) => Promise<Response>
 
 /** Credentials are bearer tokens and never cookies, so any page may call: it has to bring the token itself. */
-const corsHeaders = { "access-control-allow-origin": "*", "access-control-expose-headers": "x-request-id" }
+const corsHeaders = { "access-control-allow-origin": "*", "access-control-expose-headers": "x-request-id, retry-after" }
 
 export function createRouter(routes: readonly Route[]): Router {
   const compiled = routes.map((route): CompiledRoute => ({ ...route, pattern: new URLPattern({ pathname: route.path }) }))

@@ -123,16 +123,6 @@ describe("GET /v1/agents/NAME/link", () => {
     await expect(evictDurableObject(objectOf(name))).rejects.toThrow()
   })
 
-  test("refuses an agent that is away with the retryable agent-offline", async () => {
-    const name = freshName()
-    const { agent } = await connectAgent(name)
-    agent.close()
-    await agent.closed
-    await vi.waitFor(async () => {
-      expect(await refusal(await upgrade(`/v1/agents/${name}/link`))).toMatchObject({ status: 503, code: "agent-offline", retryable: true })
-    })
-  })
-
   test("refuses an agent's key: it opens the agent's own socket only", async () => {
     const name = freshName()
     await connectAgent(name)

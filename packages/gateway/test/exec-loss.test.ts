@@ -11,6 +11,9 @@ const unknownOutcome = expect.stringMatching(/^outcome unknown: .*look before ru
 const exec = (name: string, accept: string, init: RequestInit = {}): Promise<Response> =>
   call(`/v1/agents/${name}/exec`, { method: "POST", headers: { ...bearer, accept }, body: JSON.stringify({ argv: ["x"] }), ...init })
 
+const keyed = (name: string, accept: string, fields: object = {}, init: RequestInit = {}): Promise<Response> =>
+  exec(name, accept, { body: JSON.stringify({ argv: ["x"], idempotencyKey: "k", ...fields }), ...init })
+
 const nobodyLeft = (name: string): Promise<void> =>
   vi.waitFor(async () => expect(await objectOf(name).presence()).toMatchObject({ clients: 0 }))
 
@@ -74,6 +77,62 @@ describe("an agent that is lost while the command runs", () => {
       expect(await refusal(await answer)).toMatchObject({ status: 502, code: "agent-stopped", message: unknownOutcome, retryable: false })
     }
   })
+})
+
+describe("a command with an idempotency key", () => {
+  test.each(["application/json", ndjson])("whose agent is lost may be asked for again: that runs nothing twice (%s)", async (accept) => {
+    const machine = await Machine.start(freshName())
+    const answer = keyed(machine.name, accept)
+    ;(await machine.nextRun()).start().stdout("half of it")
+    await machine.roundTrip()
+    machine.stop()
+    const last = await lastEvent(await answer)
+    const message = expect.stringMatching(/^outcome unknown: .*ask again with the same idempotencyKey/)
+    expect(last).toMatchObject({ error: { code: "agent-stopped", message, retryable: true, delivered: "yes" } })
+  })
+
+  test("whose end nobody knows stays unknown however often it is asked for", async () => {
+    const machine = await Machine.start(freshName())
+    for (const accept of ["application/json", ndjson]) {
+      const answer = keyed(machine.name, accept)
+      const { stream } = await machine.nextRun()
+      stream.reset(new TunnelError("agent-restarted", "how it ended is not known", { delivered: "unknown" }))
+      expect(await refusal(await answer)).toMatchObject({ status: 502, code: "agent-restarted", retryable: false })
+    }
+  })
+
+  test.each(["application/json", ndjson])("is let go of when its caller leaves (%s)", async (accept) => {
+    const machine = await Machine.start(freshName())
+    const caller = new AbortController()
+    const answer = keyed(machine.name, accept, {}, { signal: caller.signal })
+    const run = (await machine.nextRun()).start()
+    await machine.roundTrip()
+    caller.abort()
+    await answer.then((response) => response.body?.cancel()).catch(() => {})
+    await run.closed
+    await nobodyLeft(machine.name)
+  })
+
+  test.each(["application/json", ndjson])(
+    "gets the rest of its input when its caller leaves before it has read it (%s)",
+    async (accept) => {
+      const machine = await Machine.start(freshName())
+      const caller = new AbortController()
+      const stdin = "0123456789abcdef".repeat(62_500)
+      const answer = keyed(machine.name, accept, { stdin }, { signal: caller.signal })
+      const run = await machine.nextRun()
+      run.reading = false
+      run.start()
+      await machine.roundTrip()
+      caller.abort()
+      await answer.then((response) => response.body?.cancel()).catch(() => {})
+      await machine.roundTrip()
+      run.read()
+      expect((await run.input).length).toBe(stdin.length)
+      run.exit()
+      await nobodyLeft(machine.name)
+    },
+  )
 })
 
 describe("a reader", () => {

@@ -93,7 +93,10 @@ describe("the request", () => {
     ["no JSON", "argv=true"],
     ["nothing", ""],
     ["null", "null"],
-    ["an idempotency key", { argv: ["true"], idempotencyKey: "k" }],
+    ["an idempotency key that is empty", { argv: ["true"], idempotencyKey: "" }],
+    ["an idempotency key of 257 characters", { argv: ["true"], idempotencyKey: "k".repeat(257) }],
+    ["an idempotency key that is a number", { argv: ["true"], idempotencyKey: 7 }],
+    ["detach that is text", { argv: ["true"], detach: "yes" }],
   ])("is refused with %s, and nothing runs", async (_what, body) => {
     const machine = await Machine.start(freshName())
     for (const accept of [ndjson, "application/json"]) {
@@ -136,23 +139,13 @@ describe("the request", () => {
     }
   })
 
-  test("to a bad name, an unknown agent and one that is away are three different refusals", async () => {
+  test("to a bad name and to an unknown agent are two different refusals", async () => {
     expect(await refusal(await exec("Not_A_Name", { argv: ["true"] }))).toMatchObject({ status: 400, code: "bad-name" })
     expect(await refusal(await exec(freshName(), { argv: ["true"] }))).toMatchObject({
       status: 404,
       code: "agent-unknown",
       retryable: false,
     })
-    const machine = await Machine.start(freshName())
-    machine.cut()
-    await vi.waitFor(async () => expect(await objectOf(machine.name).presence()).toMatchObject({ status: "offline" }))
-    for (const accept of [ndjson, "application/json"]) {
-      expect(await refusal(await exec(machine.name, { argv: ["true"] }, { accept }))).toMatchObject({
-        status: 503,
-        code: "agent-offline",
-        retryable: true,
-      })
-    }
   })
 
   test("that cannot be started is the agent's own refusal, in every form", async () => {
@@ -218,8 +211,8 @@ describe("the live answer", () => {
   test("in NDJSON is a line for each event, from started to exit", async () => {
     expect(await events((run) => run.stdout("out").stderr("err").exit({ type: "code", code: 1 }))).toEqual([
       { type: "started", processId: "process-1", pid: 4711 },
-      { type: "stdout", text: "out" },
-      { type: "stderr", text: "err" },
+      { type: "stdout", offset: 0, text: "out" },
+      { type: "stderr", offset: 3, text: "err" },
       { type: "exit", exitCode: 1, signal: null, outcome: "exited", durationMs: 5 },
     ])
   })
@@ -231,7 +224,7 @@ describe("the live answer", () => {
     expect(await response.text()).toBe(
       [
         'event: started\ndata: {"type":"started","processId":"process-1","pid":4711}\n\n',
-        'event: stdout\ndata: {"type":"stdout","text":"a\\r\\n\\nb"}\n\n',
+        'id: 5\nevent: stdout\ndata: {"type":"stdout","offset":0,"text":"a\\r\\n\\nb"}\n\n',
         'event: exit\ndata: {"type":"exit","exitCode":0,"signal":null,"outcome":"exited","durationMs":5}\n\n',
       ].join(""),
     )
@@ -245,9 +238,9 @@ describe("the live answer", () => {
     const next = async () => JSON.parse(new TextDecoder().decode((await reader?.read())?.value))
     expect(await next()).toMatchObject({ type: "started" })
     run.stdout("one")
-    expect(await next()).toEqual({ type: "stdout", text: "one" })
+    expect(await next()).toEqual({ type: "stdout", offset: 0, text: "one" })
     run.stdout("two")
-    expect(await next()).toEqual({ type: "stdout", text: "two" })
+    expect(await next()).toEqual({ type: "stdout", offset: 3, text: "two" })
     run.exit()
     expect(await next()).toMatchObject({ type: "exit" })
     expect((await reader?.read())?.done).toBe(true)
@@ -256,7 +249,7 @@ describe("the live answer", () => {
   test("is exact: text where it is UTF-8, however it was cut, base64 where it is not", async () => {
     const euro = new TextEncoder().encode("€")
     const shown = await events((run) => {
-      run.stdout(euro.slice(0, 2)).stderr("between").stdout(euro.slice(2))
+      run.stdout("1").stdout(euro.slice(0, 2)).stdout(euro.slice(2))
       run
         .stderr(new Uint8Array([0xff, 0x00]))
         .stdout("-")
@@ -264,14 +257,32 @@ describe("the live answer", () => {
       run.stdout(new Uint8Array([0x41, 0xe2, 0x82])).exit()
     })
     expect(shown.slice(1, -1)).toEqual([
-      { type: "stderr", text: "between" },
-      { type: "stdout", text: "€" },
-      { type: "stderr", base64: "/wA=" },
-      { type: "stdout", text: "-" },
-      { type: "stderr", text: "\ufeffmark" },
-      { type: "stdout", text: "A" },
-      { type: "stdout", base64: "4oI=" },
+      { type: "stdout", offset: 0, text: "1€" },
+      { type: "stderr", offset: 4, base64: "/wA=" },
+      { type: "stdout", offset: 6, text: "-" },
+      { type: "stderr", offset: 7, text: "\ufeffmark" },
+      { type: "stdout", offset: 14, text: "A" },
+      { type: "stdout", offset: 15, base64: "4oI=" },
     ])
+  })
+
+  test("never holds a piece of a character back behind other output: its offsets leave no gap", async () => {
+    const euro = new TextEncoder().encode("€")
+    const shown = await events((run) => run.stdout(euro.slice(0, 2)).stderr("between").stdout(euro.slice(2)).exit())
+    expect(shown.slice(1, -1)).toEqual([
+      { type: "stdout", offset: 0, base64: "4oI=" },
+      { type: "stderr", offset: 2, text: "between" },
+      { type: "stdout", offset: 9, base64: "rA==" },
+    ])
+  })
+
+  test("says what is not kept any more of the run that a key names, as JSON does", async () => {
+    const act = (run: Run) => run.truncated(0, 70_000).stdout("the end").exit()
+    expect((await events(act)).slice(1, -1)).toEqual([
+      { type: "truncated", from: 0, to: 70_000 },
+      { type: "stdout", offset: 70_000, text: "the end" },
+    ])
+    expect(await result(act)).toMatchObject({ stdout: "the end", truncated: true, exitCode: 0 })
   })
 
   test.each([
@@ -294,5 +305,53 @@ describe("the live answer", () => {
     let last: string | undefined
     for (let text = await read(); text !== undefined; text = await read()) last = text
     expect(last).toMatch(/"type":"exit"/)
+  })
+})
+
+describe("a command that is detached", () => {
+  test.each([ndjson, "application/json"])("is answered when it runs, and its caller's link ends before it does (%s)", async (accept) => {
+    const machine = await Machine.start(freshName())
+    const answer = exec(machine.name, { argv: ["server"], detach: true }, { accept })
+    const run = (await machine.nextRun()).start()
+    const response = await answer
+    expect(response.status).toBe(202)
+    expect(await response.json()).toEqual({ processId: "process-1", pid: 4711 })
+    expect(run.open).toMatchObject({ detach: true, stdin: false })
+    await run.closed
+  })
+
+  test("gets all of its input and its end, however late it reads", async () => {
+    const machine = await Machine.start(freshName())
+    const stdin = "0123456789abcdef".repeat(62_500)
+    const answer = exec(machine.name, { argv: ["import"], detach: true, stdin })
+    const run = await machine.nextRun()
+    run.reading = false
+    run.start()
+    expect((await answer).status).toBe(202)
+    run.read()
+    expect((await run.input).length).toBe(stdin.length)
+    run.exit()
+    await run.closed
+  })
+})
+
+describe("a command with an idempotency key", () => {
+  const keyed = { argv: ["deploy"], idempotencyKey: "https://ci.example/jobs/7" }
+
+  test("is asked for with it, and so that it goes on without its caller", async () => {
+    const machine = await Machine.start(freshName())
+    const answer = exec(machine.name, keyed)
+    const run = (await machine.nextRun()).start()
+    expect(run.open).toMatchObject({ argv: ["deploy"], idempotencyKey: keyed.idempotencyKey, detach: true })
+    run.stdout("done").exit()
+    expect(await (await answer).json()).toMatchObject({ stdout: "done", exitCode: 0, outcome: "exited" })
+  })
+
+  test("that names another command is the agent's refusal", async () => {
+    const machine = await Machine.start(freshName())
+    const answer = exec(machine.name, keyed)
+    const { stream } = await machine.nextRun()
+    stream.reject(new TunnelError("bad-request", "this idempotency key was used for another command"))
+    expect(await refusal(await answer)).toMatchObject({ status: 400, code: "bad-request", retryable: false })
   })
 })

@@ -2,13 +2,18 @@
 
 import { systemClock } from "@trunkline/client/runtime"
 import {
+  type AttachAccept,
+  type AttachOpen,
+  attachOpenSchema,
   checkBody,
   type ExecOpen,
   type Exit,
   encodeControl,
   execOpenSchema,
   type MuxStream,
+  type ProcessesOpen,
   parseGatewayToAgent,
+  processesOpenSchema,
   processTags,
   readSlot,
   type Slot,
@@ -42,9 +47,9 @@ class Arrivals<Item> {
   }
 }
 
-/** A process that was asked for. */
-export class Run {
-  readonly open: ExecOpen
+/** A stream of a process: one that started it, or a view of it. */
+class ProcessStream<Open> {
+  readonly open: Open
   readonly stream: MuxStream
   /** When the stream is over, with the error that ended it. */
   readonly closed: Promise<TunnelError | undefined>
@@ -57,7 +62,7 @@ export class Run {
   #unreadCost = 0
   readonly #events: StreamEvents
 
-  constructor(open: ExecOpen, stream: MuxStream) {
+  constructor(open: Open, stream: MuxStream) {
     this.open = open
     this.stream = stream
     const closed = Promise.withResolvers<TunnelError | undefined>()
@@ -77,8 +82,8 @@ export class Run {
     }
   }
 
-  start(): this {
-    this.stream.accept({ processId: "process-1", pid: 4711 }, this.#events)
+  protected accept(body: object): this {
+    this.stream.accept({ processId: "process-1", pid: 4711, ...body }, this.#events)
     return this
   }
 
@@ -99,8 +104,52 @@ export class Run {
     return this
   }
 
+  /** The output between these offsets is forgotten; `screen` is what the terminal shows behind it. */
+  truncated(from: number, to: number, screen = ""): this {
+    this.stream.sendMessage({ type: "truncated", from, to, repaintBytes: bytesOf(screen).byteLength })
+    return screen === "" ? this : this.stdout(screen)
+  }
+
   exit(exit: Exit = { type: "code", code: 0 }): void {
     this.stream.finish({ exit, durationMs: 5 })
+  }
+
+  /** No more of it, and the process runs on. */
+  end(): void {
+    this.stream.finish()
+  }
+}
+
+/** A process that was asked for. */
+export class Run extends ProcessStream<ExecOpen> {
+  start(): this {
+    return this.accept({})
+  }
+}
+
+/** A process that somebody wants to see. */
+export class View extends ProcessStream<AttachOpen> {
+  /** Shows it from where it was asked for; `liveOffset` is what it has written. */
+  show(fields: Partial<AttachAccept> = {}): this {
+    const offset = typeof this.open.from === "number" ? this.open.from : 0
+    return this.accept({ kind: "exec", offset, liveOffset: offset, repaintBytes: 0, ...fields })
+  }
+}
+
+/** A question about the machine's processes. */
+export class Question {
+  readonly open: ProcessesOpen
+  readonly stream: MuxStream
+
+  constructor(open: ProcessesOpen, stream: MuxStream) {
+    this.open = open
+    this.stream = stream
+  }
+
+  answer(answer: unknown): void {
+    this.stream.accept({}, { data: () => {}, closed: () => {} })
+    this.stream.write(0, bytesOf(JSON.stringify(answer)))
+    this.stream.finish()
   }
 }
 
@@ -109,6 +158,8 @@ const bytesOf = (output: string | Uint8Array): Uint8Array => (typeof output === 
 export class Machine {
   readonly name: string
   readonly #runs = new Arrivals<Run>()
+  readonly #views = new Arrivals<View>()
+  readonly #questions = new Arrivals<Question>()
   #end: AgentEnd
   #socket: WebSocket | undefined
 
@@ -127,6 +178,14 @@ export class Machine {
   /** The next process somebody asks for. */
   nextRun(): Promise<Run> {
     return this.#runs.next()
+  }
+
+  nextView(): Promise<View> {
+    return this.#views.next()
+  }
+
+  nextQuestion(): Promise<Question> {
+    return this.#questions.next()
   }
 
   /** Runs every process in this way, until the test is over. */
@@ -181,6 +240,11 @@ export class Machine {
     await this.connect()
   }
 
+  /** Takes no new clients. */
+  drain(): void {
+    this.#socket?.send(encodeControl({ type: "drain" }))
+  }
+
   /** Stops on purpose. */
   stop(): void {
     this.#socket?.send(encodeControl({ type: "bye" }))
@@ -189,8 +253,14 @@ export class Machine {
   #newEnd(): AgentEnd {
     return new AgentEnd(() => ({
       link: { clock: systemClock },
-      offered: (stream, body) => this.#runs.push(new Run(checkBody(execOpenSchema, body), stream)),
+      offered: (stream, body) => this.#offered(stream, body),
     }))
+  }
+
+  #offered(stream: MuxStream, body: unknown): void {
+    if (stream.kind === "attach") this.#views.push(new View(checkBody(attachOpenSchema, body), stream))
+    else if (stream.kind === "processes") this.#questions.push(new Question(checkBody(processesOpenSchema, body), stream))
+    else this.#runs.push(new Run(checkBody(execOpenSchema, body), stream))
   }
 }
 

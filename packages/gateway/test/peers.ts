@@ -158,6 +158,14 @@ export async function connectAgent(name: string, fields: Partial<AgentHello> = {
 export const openClient = async (name: string, headers: Record<string, string> = bearer): Promise<Client> =>
   new Peer(socketOf(await upgrade(`/v1/agents/${name}/link`, headers)), parseGatewayToClient)
 
+/** A client that is told that the agent is away. */
+export async function waitingClient(name: string): Promise<Client> {
+  const client = await openClient(name)
+  const ready = await client.nextControl()
+  if (ready.type !== "ready" || ready.agent !== "away") throw new Error(`expected ready and away, got ${JSON.stringify(ready)}`)
+  return client
+}
+
 /** A client that is ready, and the slot the agent was told. */
 export async function connectClient(name: string, agent: Agent): Promise<{ client: Client; slot: number }> {
   const client = await openClient(name)

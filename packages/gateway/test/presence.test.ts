@@ -65,7 +65,6 @@ describe("an agent", () => {
     expect(await client.closed).toEqual({ code: 1000, reason: "agent stopped" })
     await vi.waitFor(async () => expect(await listed(name)).toBeUndefined())
     expect((await callJson(`/v1/endpoints/${name}`, { headers: bearer })).status).toBe(404)
-    expect(await refusal(await upgrade(`/v1/agents/${name}/link`))).toMatchObject({ status: 404, code: "agent-unknown" })
   })
 
   test("that stopped and comes back has a higher generation", async () => {
@@ -83,9 +82,7 @@ describe("an agent", () => {
     const { client } = await connectClient(name, agent)
     agent.send(encodeControl({ type: "drain" }))
     expect(await client.nextControl()).toMatchObject({ type: "agent-state", state: "draining" })
-    const refused = await refusal(await upgrade(`/v1/agents/${name}/link`))
-    expect(refused).toMatchObject({ status: 503, code: "agent-offline", retryable: true })
-    expect(refused.message).toContain("draining")
+    expect(await refusal(await upgrade(`/v1/agents/${name}/link`))).toMatchObject({ status: 503, code: "agent-draining" })
     await vi.waitFor(async () => expect(await listed(name)).toMatchObject({ status: "draining" }))
     await client.settled()
   })
@@ -164,12 +161,14 @@ describe("a reset, which delivers no close event", () => {
     expect(await listed(name)).toMatchObject({ status: "offline" })
   })
 
-  test("clients find the agent offline, and it comes back with a higher generation", async () => {
+  test("clients find the agent away, and it comes back with a higher generation", async () => {
     const name = freshName()
     const { generation } = await connectAgent(name)
     await evictDurableObject(objectOf(name), { webSockets: "close" })
-    expect(await refusal(await upgrade(`/v1/agents/${name}/link`))).toMatchObject({ status: 503, code: "agent-offline" })
+    const client = await openClient(name)
+    expect(await client.nextControl()).toMatchObject({ type: "ready", agent: "away", generation })
     expect((await connectAgent(name)).generation).toBe(generation + 1)
+    expect(await client.nextControl()).toMatchObject({ state: "back", generation: generation + 1 })
   })
 })
 
@@ -223,7 +222,13 @@ test("the registry keeps the newest revision, whatever order announcements arriv
   expect(await shard().known([name, "nobody"])).toEqual([name])
   const page = await shard().list({ after: "", limit: 1_000, labels: {}, others: [] })
   expect(page.endpoints.find((endpoint) => endpoint.name === name)).toMatchObject({ status: "draining" })
-  await shard().announce({ ...record, revision: 6, state: "stopped" })
+  await shard().announce({ ...record, revision: 6, state: "stopped", since: Date.now() })
+  const after = await shard().list({ after: "", limit: 1_000, labels: {}, others: [name] })
+  expect(after.endpoints.map((endpoint) => endpoint.name)).not.toContain(name)
+  expect(after.knownOthers).toEqual([])
+  // Its object can still say that it stopped, for a day.
+  expect(await shard().known([name])).toEqual([name])
+  setClock(Date.now() + offlineKeptMs + 1_000)
   expect(await shard().known([name])).toEqual([])
 })
 

@@ -17,7 +17,14 @@ describe("attaching", () => {
     const name = freshName()
     const { agent, generation } = await connectAgent(name, { instance: "instance-1", version: "9.8.7" })
     const client = await openClient(name)
-    expect(await client.nextControl()).toEqual({ type: "ready", protocol: 1, generation, instance: "instance-1", version: "9.8.7" })
+    expect(await client.nextControl()).toEqual({
+      type: "ready",
+      protocol: 1,
+      agent: "here",
+      generation,
+      instance: "instance-1",
+      version: "9.8.7",
+    })
     expect(await agent.nextControl()).toEqual({
       type: "attached",
       slot: 1,

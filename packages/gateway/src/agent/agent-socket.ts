@@ -8,6 +8,7 @@ import { type AgentControl, closeCodes, errorCodes, InvalidBody, parseAgentContr
 import type { Presence } from "../endpoint.ts"
 import type { Env } from "../env.ts"
 import { registryOf } from "../registry/shards.ts"
+import { admit } from "./admission.ts"
 import { Announcer } from "./announcer.ts"
 import { type DrainCounts, Legs } from "./legs.ts"
 import { statusOf } from "./presence.ts"
@@ -188,23 +189,13 @@ export class AgentSocket extends DurableObject<Env> {
 
   #acceptClient(upgrade: Extract<Upgrade, { type: "client" }>): Response {
     const { name, principal, ticket } = upgrade
-    switch (this.#store.record?.state) {
-      case undefined:
-      case "stopped":
-        throw new TunnelError("agent-unknown", `no agent "${name}" is known`)
-      case "offline":
-        throw new TunnelError("agent-offline", `the agent "${name}" is not connected: retry when it is back`)
-      case "draining":
-        throw new TunnelError("agent-offline", `the agent "${name}" is draining and takes no new clients: retry later`)
-      case "online":
-        break
-    }
+    const record = admit(name, this.#store.record, Date.now())
     // Used last, so that a refusal above leaves the ticket good for another try.
     if (ticket !== undefined && !this.#store.useTicket(ticket.nonce, ticket.expiresAt, Date.now())) {
       throw new TunnelError("unauthorised", "this ticket was used before: a ticket is good for one connection")
     }
     const pair = new WebSocketPair()
-    this.#legs.acceptClient(pair[1], principal)
+    this.#legs.acceptClient(pair[1], record, principal)
     return upgraded(pair[0], upgrade)
   }
 

@@ -101,9 +101,11 @@ export class Legs {
       return
     }
     const now = Date.now()
-    const clients = this.#sockets.clients()
     const generation = (record?.generation ?? 0) + 1
     if (older !== undefined) this.#sockets.retire(older.socket, closeCodes.replaced, "replaced by a newer agent")
+    // With each return of an agent that is soon lost again all its clients would greet it and send again what it lacks.
+    if (this.#isFlapping(record, generation, now)) this.#closeClients(this.#sockets.clients(), closeCodes.flapping, "upstream flapping")
+    const clients = this.#sockets.clients()
     const role = { type: "agent", generation, nextSlot: firstFreeSlot(clients.map((client) => client.role.slot)) } as const
     this.#sockets.assign(socket, role)
     this.#agent = { socket, role }
@@ -126,26 +128,27 @@ export class Legs {
     this.#tellClients("back", clients)
   }
 
-  /** Takes a client's socket for the current agent; throws a TunnelError when there is none or no room. */
-  acceptClient(socket: WebSocket, principal: Principal): void {
+  /** Takes a client's socket for an agent that is here, or away; throws a TunnelError when there is no room. */
+  acceptClient(socket: WebSocket, record: EndpointRecord, principal: Principal): void {
+    const { name, generation, instance, version } = record
     const agent = this.current()
-    const record = this.#store.record
-    if (agent === undefined || record === undefined)
-      throw new TunnelError("agent-offline", "the agent is not connected: retry when it is back")
-    const clients = this.#sockets.clients().length
-    if (clients >= limits.clientsMax) {
-      throw new TunnelError("too-many-clients", `"${record.name}" has ${clients} clients, the limit is ${limits.clientsMax}: retry later`)
+    const clients = this.#sockets.clients()
+    if (clients.length >= limits.clientsMax) {
+      throw new TunnelError("too-many-clients", `"${name}" has ${clients.length} clients, the limit is ${limits.clientsMax}: retry later`)
     }
-    const slot = slotAt(agent.role.nextSlot)
-    if (slot === undefined) throw new TunnelError("overloaded", `"${record.name}" has used all its client slots: reconnect the agent`)
-    const role = { ...agent.role, nextSlot: agent.role.nextSlot + 1 }
-    this.#sockets.assign(agent.socket, role)
-    this.#agent = { socket: agent.socket, role }
+    // While no agent is here, no message can come for the last holder of a slot.
+    const next = agent?.role.nextSlot ?? firstFreeSlot(clients.map((client) => client.role.slot))
+    const slot = slotAt(next)
+    if (slot === undefined) throw new TunnelError("overloaded", `"${name}" has used all its client slots: reconnect the agent`)
     const client = { socket, role: { type: "client", slot, principal } } as const
     this.#sockets.acceptClient(socket, client.role)
     this.#clients.set(slot, client)
-    const { generation, instance, version } = record
-    this.#sockets.send(socket, encodeControl({ type: "ready", protocol: protocolVersion, generation, instance, version }))
+    const place = agent === undefined ? "away" : "here"
+    this.#sockets.send(socket, encodeControl({ type: "ready", protocol: protocolVersion, agent: place, generation, instance, version }))
+    if (agent === undefined) return
+    const role = { ...agent.role, nextSlot: next + 1 }
+    this.#sockets.assign(agent.socket, role)
+    this.#agent = { socket: agent.socket, role }
     this.#attach(agent.socket, client)
   }
 
@@ -155,9 +158,12 @@ export class Legs {
   }
 
   clientGone(client: Leg<"client">): void {
-    this.#clients.delete(client.role.slot)
+    const { slot } = client.role
+    this.#clients.delete(slot)
     const agent = this.current()
-    if (agent !== undefined) this.#sockets.send(agent.socket, encodeControl({ type: "detached", slot: client.role.slot }))
+    // One that was closing when the agent came was not told to it, and its slot may be another's by now.
+    if (agent === undefined || this.client(slot) !== undefined) return
+    this.#sockets.send(agent.socket, encodeControl({ type: "detached", slot }))
   }
 
   closeAgent(agent: Leg<"agent">, code: number, reason: string): void {
@@ -187,8 +193,7 @@ export class Legs {
     const clients = this.#sockets.clients()
     this.#change("stopped", Date.now())
     this.#tellClients("stopped", clients)
-    for (const client of clients) this.#sockets.retire(client.socket, closeCodes.normal, "agent stopped")
-    this.#clients.clear()
+    this.#closeClients(clients, closeCodes.normal, "agent stopped")
     this.#sockets.retire(agent.socket, closeCodes.normal, "bye")
   }
 
@@ -198,10 +203,20 @@ export class Legs {
     const pending = this.#sockets.pending()
     const clients = this.#sockets.clients()
     // Clients first: to them the close says all there is to say.
-    for (const leg of [...clients, ...pending]) this.#sockets.retire(leg.socket, closeCodes.restart, "the gateway restarts")
-    this.#clients.clear()
+    this.#closeClients(clients, closeCodes.restart, "the gateway restarts")
+    for (const leg of pending) this.#sockets.retire(leg.socket, closeCodes.restart, "the gateway restarts")
     if (agent !== undefined) this.closeAgent(agent, closeCodes.restart, "the gateway restarts")
     return { agents: pending.length + (agent === undefined ? 0 : 1), clients: clients.length }
+  }
+
+  /** An agent that starts for the first time, or again after a bye, was not lost. */
+  #isFlapping(record: EndpointRecord | undefined, generation: number, now: number): boolean {
+    return record !== undefined && record.state !== "stopped" && this.#store.countReconnect(generation, now) > limits.flapReconnectsMax
+  }
+
+  #closeClients(clients: readonly Leg<"client">[], code: number, reason: string): void {
+    for (const client of clients) this.#sockets.retire(client.socket, code, reason)
+    this.#clients.clear()
   }
 
   #isLive(record: EndpointRecord, agent: Leg<"agent">): boolean {

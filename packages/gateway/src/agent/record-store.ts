@@ -1,7 +1,8 @@
 /**
- * What one AgentSocket keeps on disk: its endpoint's record, how much of it the registry has heard, and the tickets
- * already used. Written on transitions only, never for data.
+ * What one AgentSocket keeps on disk: its endpoint's record, how much of it the registry has heard, when its agent came
+ * back lately, and the tickets already used. Written on transitions only, never for data.
  */
+import { limits } from "@trunkline/protocol"
 import type { EndpointRecord } from "../endpoint.ts"
 
 /** Milliseconds before the first retry after the registry could not be told; doubles up to the second. */
@@ -20,6 +21,7 @@ export class RecordStore {
       CREATE TABLE IF NOT EXISTS endpoint (
         id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL, announced_revision INTEGER NOT NULL, failures INTEGER NOT NULL
       );
+      CREATE TABLE IF NOT EXISTS reconnects (generation INTEGER PRIMARY KEY, at INTEGER NOT NULL);
       CREATE TABLE IF NOT EXISTS used_tickets (nonce TEXT PRIMARY KEY, expires_at INTEGER NOT NULL) WITHOUT ROWID;
     `)
     const row = sql
@@ -61,6 +63,17 @@ export class RecordStore {
     this.#failures += 1
     this.#sql.exec("UPDATE endpoint SET failures = ?", this.#failures)
     return waitMs
+  }
+
+  /** Notes that the agent has come back, and counts how often it did within the flap window, as far as it matters. */
+  countReconnect(generation: number, now: number): number {
+    this.#sql.exec(
+      "DELETE FROM reconnects WHERE at <= ? OR generation <= ?",
+      now - limits.flapWindowMs,
+      generation - 1 - limits.flapReconnectsMax,
+    )
+    this.#sql.exec("INSERT INTO reconnects (generation, at) VALUES (?, ?)", generation, now)
+    return this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM reconnects").one().count
   }
 
   /** Whether this is the first use of the ticket. Memory would forget it after ten idle seconds. */

@@ -1,4 +1,4 @@
-/** The form of an exec answer: what the Accept header prefers of the three there are. */
+/** The form of an answer with output: what the Accept header prefers of the three there are. */
 
 /** JSON first: it is what a caller gets who does not care. */
 const answerForms = ["application/json", "application/x-ndjson", "text/event-stream"] as const

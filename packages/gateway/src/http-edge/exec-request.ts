@@ -1,7 +1,7 @@
 /** The body of `POST /v1/agents/NAME/exec`, checked. */
 
-import type { Command } from "@trunkline/client"
-import { checkBody, durationMsSchema, InvalidBody, TunnelError } from "@trunkline/protocol"
+import type { Command, SpawnOptions } from "@trunkline/client"
+import { checkBody, durationMsSchema, InvalidBody, idempotencyKeySchema, TunnelError } from "@trunkline/protocol"
 import * as v from "valibot"
 
 /** A list would pass for a record with numbers for names. */
@@ -19,32 +19,34 @@ const schema = v.strictObject({
   env: v.optional(variables),
   stdin: v.optional(v.string()),
   timeoutMs: v.optional(durationMsSchema),
-  idempotencyKey: v.optional(v.unknown()),
+  idempotencyKey: v.optional(idempotencyKeySchema),
+  detach: v.optional(v.boolean(), false),
 })
 
 export interface ExecRequest {
   readonly command: Command
   readonly stdin: string | undefined
-  readonly options: { readonly cwd?: string; readonly env?: Record<string, string>; readonly timeoutMs?: number }
+  /** The caller wants to know that it runs, and no more. */
+  readonly detach: boolean
+  readonly options: Omit<SpawnOptions, "signal">
 }
 
 /** Throws `bad-request` naming the field. */
 export function parseExecRequest(body: unknown): ExecRequest {
   try {
-    const { argv, command, cwd, env, stdin, timeoutMs, idempotencyKey } = checkBody(schema, body)
-    // Accepting a key and running the command twice would be a lie.
-    if (idempotencyKey !== undefined)
-      throw new InvalidBody("idempotencyKey: this gateway cannot honour it yet, so it does not run the command")
+    const { argv, command, cwd, env, stdin, timeoutMs, idempotencyKey, detach } = checkBody(schema, body)
     const chosen = argv ?? command
     if (chosen === undefined || (argv !== undefined && command !== undefined))
       throw new InvalidBody("give either argv (no shell) or command (a line for /bin/sh)")
     return {
       command: chosen,
       stdin,
+      detach,
       options: {
         ...(cwd === undefined ? {} : { cwd }),
         ...(env === undefined ? {} : { env }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
       },
     }
   } catch (error) {

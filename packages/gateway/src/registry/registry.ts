@@ -49,11 +49,12 @@ export class Registry extends DurableObject<Env> {
 
   /** A transition of one endpoint; `stopped` takes it off the list. */
   announce(record: EndpointRecord): void {
-    if (record.state === "stopped") this.#forget(record.name, record.revision)
-    else if (this.#keep(record)) this.#saw(record, record.state)
+    if (!this.#keep(record)) return
+    if (record.state === "stopped") this.#verified.delete(record.name)
+    else this.#saw(record, record.state)
   }
 
-  /** Which of the names are listed. */
+  /** Which of the names have an object that can say how its agent is: those listed, and those that stopped within a day. */
   known(names: readonly string[]): string[] {
     return this.#rows.known(names, Date.now())
   }
@@ -72,7 +73,7 @@ export class Registry extends DurableObject<Env> {
       .map((record) => this.#summary(record))
       .filter((summary) => query.status === undefined || summary.status === query.status)
     const scannedTo = found.length > query.limit ? (records.at(-1)?.name ?? null) : null
-    return { endpoints, scannedTo, knownOthers: this.#rows.known(query.others, now) }
+    return { endpoints, scannedTo, knownOthers: this.#rows.listed(query.others, now) }
   }
 
   /** Every listed name, in order, `limit` at a time. */

@@ -30,7 +30,8 @@ export class Rows {
 
   /** Keeps the record if it is newer than what is there; says whether it was. */
   upsert(record: EndpointRecord): boolean {
-    const expiresAt = record.state === "offline" ? record.since + offlineKeptMs : null
+    const leaves = record.state === "offline" || record.state === "stopped"
+    const expiresAt = leaves ? record.since + offlineKeptMs : null
     const { rowsWritten } = this.#sql.exec(
       `INSERT INTO endpoints (name, revision, state, expires_at, record) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, state = excluded.state, expires_at = excluded.expires_at, record = excluded.record
@@ -53,11 +54,21 @@ export class Rows {
     this.#sql.exec("DELETE FROM endpoints WHERE expires_at <= ?", now)
   }
 
-  /** Which of the names have a row. One JSON parameter, because a statement takes at most 100. */
+  /** Which of the names have a row, those of agents that stopped lately included. */
   known(names: readonly string[], now: number): string[] {
+    return this.#among(names, live, now)
+  }
+
+  /** Which of the names are listed. */
+  listed(names: readonly string[], now: number): string[] {
+    return this.#among(names, listed, now)
+  }
+
+  /** One JSON parameter for the names, because a statement takes at most 100. */
+  #among(names: readonly string[], condition: string, now: number): string[] {
     return this.#sql
       .exec<{ name: string }>(
-        `SELECT name FROM endpoints WHERE name IN (SELECT value FROM json_each(?)) AND ${live}`,
+        `SELECT name FROM endpoints WHERE name IN (SELECT value FROM json_each(?)) AND ${condition}`,
         JSON.stringify(names),
         now,
       )
@@ -65,10 +76,10 @@ export class Rows {
       .map((row) => row.name)
   }
 
-  /** Rows in order of name. */
+  /** Listed rows in order of name. */
   page(query: RowQuery, now: number): EndpointRecord[] {
     const bindings: Bindings = [query.after, now]
-    const conditions = ["name > ?", live]
+    const conditions = ["name > ?", listed]
     for (const [key, value] of Object.entries(query.labels)) {
       // Label keys hold no quotes, so the path needs no escapes.
       conditions.push("json_extract(record, ?) = ?")
@@ -91,6 +102,7 @@ export class Rows {
 }
 
 const live = "(expires_at IS NULL OR expires_at > ?)"
+const listed = `state <> 'stopped' AND ${live}`
 
 /** The states in which a row may turn out to have this status. */
 function statesOf(status: EndpointStatus): string {
