@@ -57,8 +57,11 @@ export const startEnd = <Tasks extends EndTasks>(module: URL): End<Tasks> => {
   }
 }
 
-/** One file beside the command line's own build, where its dependencies are found. */
-const built = (module: string): string => {
+/**
+ * One file beside the command line's own build, where its dependencies are found.
+ * @param pretends the module's own URL, for one that looks for other files beside it
+ */
+export const built = (module: string, pretends?: URL): string => {
   const outfile = fileURLToPath(
     new URL(`../packages/agent-cli/dist/bench/${basename(dirname(module))}-${basename(module, ".ts")}.mjs`, import.meta.url),
   )
@@ -70,6 +73,7 @@ const built = (module: string): string => {
     format: "esm",
     external: ["ws", "@lydell/node-pty", "pino"],
     logLevel: "error",
+    ...(pretends === undefined ? {} : { define: { "import.meta.url": JSON.stringify(pretends.href) } }),
   })
   return outfile
 }

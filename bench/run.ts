@@ -30,7 +30,7 @@ async function spawnTrue(): Promise<number> {
 async function terminalEcho(): Promise<number> {
   let echoed = Promise.withResolvers<void>()
   const terminal = await startPty(
-    { argv: ["sleep", "86400"], cols: 80, rows: 24, env: {} },
+    { argv: ["sleep", "86400"], cols: 80, rows: 24, env: {}, keep: false },
     { output: () => echoed.resolve(), exited() {} },
   )
   const samples: number[] = []

@@ -49,7 +49,7 @@ const tasks = {
     let received = 0
     let startMs = 0
     for await (const event of process.output()) {
-      if (event.type === "exit") break
+      if (!("bytes" in event)) continue
       const before = received
       received += event.bytes.byteLength
       if (before < warmupBytes && received >= warmupBytes) startMs = performance.now()

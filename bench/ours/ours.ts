@@ -1,9 +1,10 @@
-/** The real thing: gateway, agent and client, each in a process of its own, as the commands run them. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+/** The real thing: gateway, agent, its keeper and client, each in a process of its own, as the commands run them. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { startGateway } from "../../packages/agent-cli/src/gateway-local/gateway-process.ts"
-import { startEnd } from "../end-process.ts"
+import { built, startEnd } from "../end-process.ts"
 import type { AgentTasks } from "./agent-end.ts"
 import type { ClientTasks } from "./client-end.ts"
 
@@ -26,7 +27,9 @@ export const startOurs = async (): Promise<Ours> => {
   const secret = readFileSync(gateway.secretFile, "utf8").trim()
   const agent = startEnd<AgentTasks>(new URL("agent-end.ts", import.meta.url))
   const client = startEnd<ClientTasks>(new URL("client-end.ts", import.meta.url))
-  await agent.call("serve", { gateway: gateway.url, secret, names: ["measured"] })
+  const keeperMain = new URL("../../packages/agent-cli/src/keeper/main.ts", import.meta.url)
+  const keeper = { program: built(fileURLToPath(keeperMain), new URL("../version.ts", keeperMain)), stateHome: directory }
+  await agent.call("serve", { gateway: gateway.url, secret, names: ["measured"], keeper })
   await client.call("connect", { gateway: gateway.url, secret })
   let idle = 0
   return {
@@ -42,6 +45,11 @@ export const startOurs = async (): Promise<Ours> => {
     closeTerminal: () => client.call("closeTerminal", undefined),
     async stop() {
       await Promise.all([agent.stop(), client.stop()])
+      // It would wait for its client to come back.
+      const keepers = join(directory, "trunkline")
+      for (const file of readdirSync(keepers)) {
+        if (file.endsWith(".pid")) process.kill(Number(readFileSync(join(keepers, file), "utf8")), "SIGKILL")
+      }
       await gateway.stop()
       rmSync(directory, { recursive: true, force: true })
     },

@@ -1,5 +1,5 @@
 /** One socket to the gateway: its handshake, its liveness and its two kinds of message. It knows nothing of dialling again. */
-
+import { randomFillSync } from "node:crypto"
 import {
   type AgentControl,
   type AgentHello,
@@ -13,26 +13,48 @@ import {
   Liveness,
   limits,
   linkHeaderBytes,
+  type Principal,
   parseGatewayToAgent,
   pingText,
   pongText,
-  readSlot,
   type Slot,
   subprotocol,
-  type Transport,
   TunnelError,
   slot as toSlot,
-  writeSlot,
 } from "@trunkline/protocol"
 import { type ClientOptions, WebSocket } from "ws"
-import type { Links, SlotPort } from "./links.ts"
+
+/** What is behind the slots of a connection: the keeper. */
+export interface SlotEvents {
+  connected(leg: GatewayLeg): void
+  /** The connection is gone, and with it every slot. Also called when there never was a `connected`. */
+  disconnected(): void
+  attached(slot: Slot, principal: Principal): void
+  detached(slot: Slot): void
+  /** A link message, the slot in its header. The bytes belong to the receiver. */
+  message(message: Uint8Array): void
+  /** The socket has handed bytes to the operating system. */
+  drained(): void
+}
+
+/** A connection that is up, as far as what is behind the slots sees it. */
+export interface GatewayLeg {
+  /** A link message, the slot in its header. The bytes are free again when it returns. */
+  send(message: Uint8Array): void
+  /** Bytes not yet handed to the operating system. */
+  readonly bufferedBytes: number
+  /** Asks the gateway to close a client's socket. */
+  detach(slot: Slot, code: number, reason: string): void
+  /** Whether messages are read; those on the way at a stop still come. */
+  setReading(reading: boolean): void
+}
 
 export interface ConnectionOptions {
   readonly url: URL
   readonly secret: string
   readonly hello: AgentHello
   readonly clock: Clock
-  readonly links: Links
+  readonly slots: SlotEvents
 }
 
 export interface ConnectionEnd {
@@ -49,10 +71,8 @@ const errorLengthMax = 16_384
  * Some gateways keep the connection for ten seconds; nothing of it is of use.
  */
 const closeTimeoutMs = 2_000
-/** Bytes in the socket's queue under which links that waited for room are told. */
-const drainedBytes = 131_072
 
-export class AgentConnection implements SlotPort {
+export class AgentConnection implements GatewayLeg {
   readonly ended: Promise<ConnectionEnd>
   readonly welcomed: Promise<{ readonly generation: number }>
   readonly #socket: WebSocket
@@ -61,7 +81,6 @@ export class AgentConnection implements SlotPort {
   readonly #welcome = Promise.withResolvers<{ readonly generation: number }>()
   #phase: "greeting" | "up" | "ended" = "greeting"
   #liveness: Liveness | undefined
-  #congested = false
   readonly #cancelHandshake: () => void
 
   constructor(options: ConnectionOptions) {
@@ -74,6 +93,7 @@ export class AgentConnection implements SlotPort {
       // Output is often compressed already, and a context for each socket would cost the gateway its memory.
       perMessageDeflate: false,
       maxPayload: limits.messageBytesMax,
+      generateMask,
       closeTimeout: closeTimeoutMs,
     }
     this.#socket = new WebSocket(options.url, subprotocol, socketOptions)
@@ -90,36 +110,26 @@ export class AgentConnection implements SlotPort {
     this.control({ type: "detach", slot, code, reason: reason.slice(0, 120) })
   }
 
-  transport(slot: Slot): Transport {
-    const connection = this
-    return {
-      send(message) {
-        writeSlot(message, slot)
-        connection.#send(message)
-      },
-      get bufferedBytes() {
-        const bytes = connection.#socket.bufferedAmount
-        if (bytes > drainedBytes) connection.#congested = true
-        return bytes
-      },
-      close: (code, reason) => connection.detach(slot, code, reason),
-    }
+  get bufferedBytes(): number {
+    return this.#socket.bufferedAmount
+  }
+
+  /** The library masks into memory of its own before it returns. */
+  send(message: Uint8Array): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return
+    this.#liveness?.sent()
+    this.#socket.send(message, () => this.#options.slots.drained())
+  }
+
+  setReading(reading: boolean): void {
+    if (reading === !this.#socket.isPaused) return
+    if (reading) this.#socket.resume()
+    else this.#socket.pause()
   }
 
   /** Closes the socket behind what was sent; `ended` resolves when it is closed, however long the gateway keeps it. */
   close(code: number, reason: string): void {
     this.#socket.close(code, reason)
-  }
-
-  #send(message: Uint8Array): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return
-    this.#liveness?.sent()
-    this.#socket.send(message, () => {
-      const bytes = this.#socket.bufferedAmount
-      if (!this.#congested || bytes > drainedBytes) return
-      this.#congested = bytes > 0
-      this.#options.links.drained()
-    })
   }
 
   #listen(): void {
@@ -130,7 +140,7 @@ export class AgentConnection implements SlotPort {
       this.#liveness?.heard()
       if (!binary) this.#text(data.toString())
       else if (data.byteLength < linkHeaderBytes) this.#violated("a binary message without a link header")
-      else this.#options.links.message(readSlot(data), data)
+      else this.#options.slots.message(data)
     })
     socket.on("close", (code, reason) => this.#finish({ code, reason: reason.toString() }))
     socket.on("error", (error) => this.#finish({ code: 1006, reason: error.message }))
@@ -157,9 +167,9 @@ export class AgentConnection implements SlotPort {
         case "welcome":
           return this.#welcomed(message.protocol, message.generation)
         case "attached":
-          return this.#options.links.attached(toSlot(message.slot), message.principal)
+          return this.#options.slots.attached(toSlot(message.slot), message.principal)
         case "detached":
-          return this.#options.links.detached(toSlot(message.slot))
+          return this.#options.slots.detached(toSlot(message.slot))
         default:
           return assertNever(message)
       }
@@ -182,7 +192,7 @@ export class AgentConnection implements SlotPort {
       },
       dead: () => this.#cut("no answer from the gateway"),
     })
-    this.#options.links.connected(this)
+    this.#options.slots.connected(this)
     this.#welcome.resolve({ generation })
   }
 
@@ -207,10 +217,29 @@ export class AgentConnection implements SlotPort {
     this.#phase = "ended"
     this.#cancelHandshake()
     this.#liveness?.stop()
-    this.#options.links.disconnected()
+    this.#options.slots.disconnected()
     this.#welcome.reject(new TunnelError("gateway-unreachable", end.reason))
     this.#end.resolve(end)
   }
+}
+
+/** Random bytes for masks; asking for four at a time would cost more than the masking. */
+const maskPool = Buffer.alloc(8_192)
+let maskAt = maskPool.byteLength
+
+/**
+ * As the library does it, but for the mask that is all zero: with that one it would keep a reference to the message instead
+ * of masking a copy, once in 2^32 times, and by the time it writes them the bytes may be another message's.
+ */
+function generateMask(mask: Buffer): void {
+  do {
+    if (maskAt === maskPool.byteLength) {
+      randomFillSync(maskPool)
+      maskAt = 0
+    }
+    maskPool.copy(mask, 0, maskAt, maskAt + mask.byteLength)
+    maskAt += mask.byteLength
+  } while (mask.readUInt32LE(0) === 0)
 }
 
 /** Answers that another try would not change. Those of a server that is overrun or restarts, or of a proxy before one, are none. */

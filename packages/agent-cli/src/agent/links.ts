@@ -27,7 +27,7 @@ import {
   TunnelError,
 } from "@trunkline/protocol"
 
-/** The agent's connection, as far as links see it. */
+/** The way to the gateway, as far as links see it. */
 export interface SlotPort {
   transport(slot: Slot): Transport
   /** Asks the gateway to close a client's socket. */
@@ -66,6 +66,10 @@ export class Links {
 
   constructor(options: LinksOptions) {
     this.#options = options
+  }
+
+  get linkCount(): number {
+    return this.#links.size
   }
 
   get streamCount(): number {

@@ -1,9 +1,9 @@
-/** `trunkline serve`: the agent, from its settings to a clean stop. */
+/** `trunkline serve`: the agent, from its settings to a clean stop, or to leaving what runs to the next serve. */
 import { hostname } from "node:os"
 import { checkBody, type EndpointName, endpointName, endpointNameRule, InvalidBody, labelsSchema, TunnelError } from "@trunkline/protocol"
 import type { Values } from "../config.ts"
 import { findCredential } from "../credentials.ts"
-import { exitCodes } from "../exit-codes.ts"
+import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
 import { createLogger } from "../logging.ts"
 import { UsageError } from "../usage-error.ts"
@@ -20,7 +20,7 @@ export async function run(values: ServeValues): Promise<number> {
     tokenFile: values.tokenFile,
   })
   const logger = await createLogger(values.logLevel, values.logFormat)
-  const { serve } = await import("../agent/serve.ts")
+  const [{ serve }, { openKeeper }] = await Promise.all([import("../agent/serve.ts"), import("../keeper/open-keeper.ts")])
 
   const stop = new AbortController()
   const force = new AbortController()
@@ -30,7 +30,15 @@ export async function run(values: ServeValues): Promise<number> {
     stop.abort()
   }
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal)
+  const leave = new AbortController()
+  let leavingCode: number = exitCodes.ok
+  process.on("SIGUSR2", () => leave.abort())
+  process.on("SIGHUP", () => {
+    leavingCode = exitCodeOfSignal("SIGHUP")
+    leave.abort()
+  })
   let announced = false
+  const version = trunklineVersion()
   const outcome = await serve(
     {
       name,
@@ -38,9 +46,11 @@ export async function run(values: ServeValues): Promise<number> {
       secret,
       labels: values.labels,
       logger,
-      version: trunklineVersion(),
+      version,
+      openKeeper: () => openKeeper({ gateway: values.gateway, name, logger, version }),
       drainMs: values.gracePeriod,
       force: force.signal,
+      leave: leave.signal,
       onOnline() {
         if (announced || !process.stderr.isTTY) return
         announced = true
@@ -52,6 +62,8 @@ export async function run(values: ServeValues): Promise<number> {
   switch (outcome.type) {
     case "stopped":
       return exitCodes.ok
+    case "left":
+      return outcome.why === "asked" ? leavingCode : exitCodes.ok
     case "refused":
       throw new CommandFailure(`stopped, because the gateway refuses this agent: ${outcome.error.message}`, exitCodes.link, {
         cause: outcome.error,

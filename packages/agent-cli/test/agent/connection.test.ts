@@ -1,38 +1,35 @@
 /** One connection to the gateway, on real sockets and a clock that the test moves. */
-import { type AgentHello, linkHeaderBytes, type Principal, type Slot, silentLogger, slot, type TransportEvents } from "@trunkline/protocol"
+import { type AgentHello, linkHeaderBytes, type Principal, readSlot, type Slot, slot, type TransportEvents } from "@trunkline/protocol"
 import { type OpenTransports, registerTransportConformance, VirtualClock } from "@trunkline/protocol/testing"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { AgentConnection, finalError } from "../../src/agent/connection.ts"
-import { Links } from "../../src/agent/links.ts"
+import { AgentConnection, finalError, type SlotEvents } from "../../src/agent/connection.ts"
 import { answer, errorBody, type Leg, LoopbackGateway, lingering } from "./loopback-gateway.ts"
 
-/** Links that only listen. */
-class Ear extends Links {
+/** What is behind the slots, where it only listens. */
+class Ear implements SlotEvents {
   readonly heard: unknown[] = []
   events: TransportEvents | undefined
 
-  constructor(clock: VirtualClock) {
-    super({ clock, logger: silentLogger, offered() {} })
-  }
+  connected(): void {}
 
-  override attached(at: Slot, principal: Principal): void {
+  attached(at: Slot, principal: Principal): void {
     this.heard.push({ attached: at, principal })
   }
 
-  override detached(at: Slot): void {
+  detached(at: Slot): void {
     this.heard.push({ detached: at })
   }
 
-  override disconnected(): void {
+  disconnected(): void {
     this.heard.push("disconnected")
   }
 
-  override drained(): void {
+  drained(): void {
     this.events?.drained()
   }
 
-  override message(at: Slot, message: Uint8Array): void {
-    this.heard.push({ at, bytes: message.byteLength })
+  message(message: Uint8Array): void {
+    this.heard.push({ at: readSlot(message), bytes: message.byteLength })
     this.events?.message(message.subarray(16))
   }
 }
@@ -48,13 +45,13 @@ const hello: AgentHello = {
 
 let gateway: LoopbackGateway
 let clock: VirtualClock
-let links: Ear
+let slots: Ear
 let connection: AgentConnection | undefined
 
 const start = async () => {
   gateway = await LoopbackGateway.start()
   clock = new VirtualClock()
-  links = new Ear(clock)
+  slots = new Ear()
 }
 const stop = async () => {
   connection?.close(1000, "over")
@@ -63,7 +60,7 @@ const stop = async () => {
 }
 
 function dial(): AgentConnection {
-  connection = new AgentConnection({ url: new URL("ws/connect?name=box", gateway.url), secret: "secret", hello, clock, links })
+  connection = new AgentConnection({ url: new URL("ws/connect?name=box", gateway.url), secret: "secret", hello, clock, slots })
   return connection
 }
 
@@ -75,13 +72,12 @@ async function up(): Promise<[AgentConnection, Leg]> {
   return [made, leg]
 }
 
-describe("transport(slot)", () => {
+describe("messages to the gateway", () => {
   /** The far end is a client's leg behind the gateway: no header, and a close is what the agent asks the gateway for. */
   const open: OpenTransports = async (left, right) => {
     await start()
     const [made, leg] = await up()
-    links.events = left
-    const near = made.transport(slot(3))
+    slots.events = left
     let closed = false
     leg.socket.on("message", (data, binary) => {
       if (closed || !(data instanceof Buffer)) return
@@ -94,11 +90,11 @@ describe("transport(slot)", () => {
     const framed = (message: Uint8Array) => Buffer.concat([Buffer.alloc(16), message])
     return {
       left: {
-        send: (message) => near.send(framed(message)),
+        send: (message) => made.send(framed(message)),
         get bufferedBytes() {
-          return near.bufferedBytes
+          return made.bufferedBytes
         },
-        close: (code, reason) => near.close(code, reason),
+        close: (code, reason) => made.detach(slot(3), code, reason),
       },
       right: {
         send: (message) => leg.socket.send(framed(message), () => right.drained()),
@@ -113,12 +109,16 @@ describe("transport(slot)", () => {
     if (!title.includes("1 MiB")) test(title, body)
   }, open)
 
-  test("writes its slot into what it sends", async () => {
+  test("are as they were when they were sent, whatever becomes of their bytes, behind a socket that is full", async () => {
     await start()
     const [made, leg] = await up()
-    made.transport(slot(0x01020304)).send(new Uint8Array(16))
-    await leg.until(() => leg.binaries.length === 1)
-    expect([...(leg.binaries[0]?.subarray(0, 4) ?? [])]).toEqual([1, 2, 3, 4])
+    const message = Buffer.alloc(65_536)
+    // More than the system's buffers take, so that most of them wait.
+    for (let count = 0; count < 256; count++) made.send(message.fill(count))
+    expect(made.bufferedBytes).toBeGreaterThan(0)
+    message.fill(99)
+    await leg.until(() => leg.binaries.length === 256)
+    expect(leg.binaries.findIndex((received, count) => !received.equals(Buffer.alloc(65_536, count)))).toBe(-1)
     await stop()
   })
 })
@@ -142,8 +142,20 @@ describe("a connection", () => {
     leg.socket.send(Buffer.from([0, 0, 0, 5, ...new Uint8Array(12)]))
     leg.say({ type: "detached", slot: 5 })
     leg.say({ type: "attached", slot: 6, principal })
-    while (links.heard.length < 4) await new Promise((resolve) => setImmediate(resolve))
-    expect(links.heard).toEqual([{ attached: 5, principal }, { at: 5, bytes: 16 }, { detached: 5 }, { attached: 6, principal }])
+    while (slots.heard.length < 4) await new Promise((resolve) => setImmediate(resolve))
+    expect(slots.heard).toEqual([{ attached: 5, principal }, { at: 5, bytes: 16 }, { detached: 5 }, { attached: 6, principal }])
+  })
+
+  test("reads no messages while it is told not to, and then all of them", async () => {
+    const [made, leg] = await up()
+    made.setReading(false)
+    for (let count = 0; count < 64; count++) leg.socket.send(Buffer.alloc(65_536))
+    made.control({ type: "drain" })
+    await leg.until(() => leg.controls.length === 2)
+    for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(slots.heard.length).toBeLessThan(64)
+    made.setReading(true)
+    while (slots.heard.length < 64) await new Promise((resolve) => setImmediate(resolve))
   })
 
   test("without a welcome ends after 10 seconds, and its promise of one rejects", async () => {
@@ -151,11 +163,11 @@ describe("a connection", () => {
     const leg = await gateway.leg()
     await leg.until(() => leg.texts.length > 0)
     clock.advance(9_999)
-    expect(links.heard).toEqual([])
+    expect(slots.heard).toEqual([])
     clock.advance(1)
     expect(await made.ended).toMatchObject({ code: 1006, reason: "no welcome from the gateway" })
     await expect(made.welcomed).rejects.toMatchObject({ code: "gateway-unreachable" })
-    expect(links.heard).toEqual(["disconnected"])
+    expect(slots.heard).toEqual(["disconnected"])
   })
 
   test("ends after 10 seconds also when the upgrade is not answered, or refused without end", async () => {
@@ -225,9 +237,9 @@ describe("a connection", () => {
     await leg.until(() => pings() === 1)
     leg.socket.send("pong")
     leg.say({ type: "detached", slot: 9 })
-    while (links.heard.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    while (slots.heard.length === 0) await new Promise((resolve) => setImmediate(resolve))
     await pass(74)
-    expect(links.heard).not.toContain("disconnected")
+    expect(slots.heard).not.toContain("disconnected")
     await pass(1)
     expect(await made.ended).toMatchObject({ code: 1006, reason: "no answer from the gateway" })
   })
@@ -235,13 +247,13 @@ describe("a connection", () => {
   test("[CT8] asks 4 seconds after something sent has had no answer, and is dead 5 seconds later", async () => {
     const [made, leg] = await up()
     const pings = () => leg.texts.filter((text) => text === "ping").length
-    made.transport(slot(1)).send(new Uint8Array(linkHeaderBytes))
+    made.send(new Uint8Array(linkHeaderBytes))
     clock.advance(3_999)
     expect(pings()).toBe(0)
     clock.advance(1)
     await leg.until(() => pings() === 1)
     clock.advance(4_999)
-    expect(links.heard).not.toContain("disconnected")
+    expect(slots.heard).not.toContain("disconnected")
     clock.advance(1)
     expect(await made.ended).toMatchObject({ code: 1006, reason: "no answer from the gateway" })
   })
@@ -288,7 +300,7 @@ describe("a connection", () => {
     const end = await made.ended
     expect(end).toEqual({ code: closeCode, reason: "why" })
     expect(finalError(end)).toMatchObject({ code, retryable: false })
-    expect(links.heard).toEqual(["disconnected"])
+    expect(slots.heard).toEqual(["disconnected"])
   })
 
   test("closed while dialling ends", async () => {
@@ -300,8 +312,7 @@ describe("a connection", () => {
 
   test("says what it was told to say before it closes", async () => {
     const [made, leg] = await up()
-    const transport = made.transport(slot(1))
-    for (let count = 0; count < 32; count++) transport.send(new Uint8Array(65_536))
+    for (let count = 0; count < 32; count++) made.send(new Uint8Array(65_536))
     made.control({ type: "bye" })
     made.close(1000, "bye")
     await made.ended

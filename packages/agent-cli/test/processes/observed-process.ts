@@ -78,7 +78,7 @@ export function pty(
   options: StartOptions = {},
   react?: ChunkReaction,
 ): Promise<Observed> {
-  const whole: PtyOpen = { ...(argv === undefined ? {} : { argv }), env: {}, cols: 80, rows: 24, ...open }
+  const whole: PtyOpen = { ...(argv === undefined ? {} : { argv }), env: {}, cols: 80, rows: 24, keep: false, ...open }
   return observe((events) => startPty(whole, events, { times: shortTimes, ...options }), react)
 }
 

@@ -1,0 +1,87 @@
+/** What a keeper keeps: the agent's ends of all links, and the processes that run for them. */
+import { setTimeout as delay } from "node:timers/promises"
+import { systemClock } from "@trunkline/client/runtime"
+import { type Logger, TunnelError } from "@trunkline/protocol"
+import { dispatch } from "../agent/dispatch.ts"
+import { Links } from "../agent/links.ts"
+import { startExec } from "../processes/exec-process.ts"
+import { processTimes } from "../processes/process.ts"
+import { ProcessTable } from "../processes/process-table.ts"
+import { startPty } from "../processes/pty-process.ts"
+import { RunLedger } from "../processes/run-ledger.ts"
+import { Screen } from "../screen/screen.ts"
+
+/** Milliseconds between looks at what has no event of its own. */
+const lookMs = 20
+
+export class Kept {
+  readonly links: Links
+  readonly #logger: Logger
+  readonly #processes: ProcessTable
+  #draining = false
+
+  /** `ledgerPath`: where runs with idempotency keys are noted, so that the note outlives this process. */
+  constructor(logger: Logger, ledgerPath?: string) {
+    this.#logger = logger
+    const epochMs = () => Date.now()
+    this.#processes = new ProcessTable({
+      clock: systemClock,
+      epochMs,
+      logger,
+      spawn: ({ kind, open }, events) => (kind === "exec" ? startExec(open, events) : startPty(open, events)),
+      screen: (size) => new Screen(size),
+      ledger: new RunLedger({ epochMs, ...(ledgerPath === undefined ? {} : { path: ledgerPath }) }),
+    })
+    const context = { logger, processes: this.#processes, draining: () => this.#draining }
+    this.links = new Links({
+      clock: systemClock,
+      logger,
+      offered: (stream, body, principal) => dispatch(stream, body, principal, context),
+    })
+  }
+
+  /** Processes that have not ended. */
+  get processCount(): number {
+    return this.#processes.runningCount
+  }
+
+  get isEmpty(): boolean {
+    return this.links.linkCount === 0 && this.processCount === 0
+  }
+
+  /** A serve has come: what an earlier one's stop refused is welcome again. */
+  open(): void {
+    this.#draining = false
+  }
+
+  /** Refuses new streams; resolves when no stream is open, or when `signal` is aborted. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#draining = true
+    const streams = this.links.streamCount
+    if (streams > 0) this.#logger.info("agent.draining", { streams })
+    this.links.goAway(new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" }))
+    await until(() => this.links.streamCount === 0, signal)
+  }
+
+  /** Ends all links, which hangs up what runs for them. */
+  end(error: TunnelError): void {
+    this.#draining = true
+    this.links.endAll(error)
+  }
+
+  /** Resolves when those that were hung up have ended, or have used up their graces and are killed, or when `signal` is aborted. */
+  async gone(signal: AbortSignal): Promise<void> {
+    const timeUp = AbortSignal.timeout(2 * processTimes.graceMs + 1_000)
+    await until(() => this.#processes.hungUp().length === 0, AbortSignal.any([signal, timeUp]))
+    if (!signal.aborted) this.kill()
+  }
+
+  /** Kills what was hung up: a detached process is neither waited for nor ended. */
+  kill(): void {
+    for (const process of this.#processes.hungUp()) process.signal("SIGKILL")
+  }
+}
+
+async function until(done: () => boolean, signal: AbortSignal): Promise<void> {
+  while (!done() && !signal.aborted) await delay(lookMs, undefined, { signal }).catch(() => {})
+}

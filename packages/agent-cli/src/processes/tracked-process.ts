@@ -1,0 +1,418 @@
+/**
+ * A process as its clients know it: an id, output that is kept for a while, any number of attachments, and an exit that
+ * stays known. It outlives every stream; whether it outlives its clients is said when it is started, or later.
+ */
+import {
+  type AttachAccept,
+  type AttachFrom,
+  assertNever,
+  type Clock,
+  checkBody,
+  type Exit,
+  InvalidBody,
+  type MuxStream,
+  type ProcessAccept,
+  type ProcessDescription,
+  type ProcessTrailer,
+  processMessageSchema,
+  processTags,
+  type SignalName,
+  type StreamEvents,
+  TunnelError,
+} from "@trunkline/protocol"
+import { Attachment, type AttachmentOptions, type Size } from "./attachment.ts"
+import type { Journal } from "./journal.ts"
+import { LiveScreen, type ScreenModel } from "./live-screen.ts"
+import type { AgentProcess, ProcessEvents } from "./process.ts"
+
+export interface TrackedProcessOptions {
+  readonly id: string
+  readonly kind: "exec" | "pty"
+  readonly argv: readonly string[]
+  /** Who started it: others need the scope `admin`. */
+  readonly principalId: string
+  /** It goes on when its client leaves; `kept`, when its client was lost but did not leave. */
+  readonly lifetime: "attached" | "kept" | "detached"
+  readonly clock: Clock
+  /** Epoch milliseconds now. */
+  readonly epochMs: () => number
+  readonly journal: Journal
+  /** Of a terminal. */
+  readonly screen?: { readonly size: Size; readonly model: ScreenModel }
+  /** The exit is known and the last byte is in the journal. */
+  readonly ended: (trailer: ProcessTrailer) => void
+}
+
+type State =
+  | { readonly phase: "starting" }
+  | { readonly phase: "running"; readonly process: AgentProcess }
+  | { readonly phase: "ended"; readonly trailer: ProcessTrailer; readonly endedAt: number }
+
+/** What a client that attaches asks for. */
+export interface ViewOptions extends Pick<AttachmentOptions, "offset" | "readOnly"> {
+  readonly follow: boolean
+  readonly size?: Size
+}
+
+/** Attachments of one process. Each may hold a stream's queue, 256 KiB. */
+const attachmentsMax = 64
+
+/** Characters of argv that a description has room for: a thousand of them are one listing. */
+const shownArgvMax = 512
+
+const noBytes: Uint8Array = new Uint8Array(0)
+
+export class TrackedProcess {
+  readonly id: string
+  readonly kind: "exec" | "pty"
+  readonly principalId: string
+  readonly journal: Journal
+  readonly startedAt: number
+  /** What of argv is shown. */
+  readonly #argv: readonly string[]
+  readonly #epochMs: () => number
+  readonly #ended: (trailer: ProcessTrailer) => void
+  #screen: LiveScreen | undefined
+  readonly #attachments = new Set<Attachment>()
+  #state: State = { phase: "starting" }
+  #pid = 0
+  #lifetime: TrackedProcessOptions["lifetime"]
+  #starterSeen = false
+  /** Those that asked for this run, more than one where a client asked again with its key. The process waits for them: their output may be for a pipe. */
+  readonly #starters = new Set<Attachment>()
+  /** Clients that wait for the repaint they begin with. */
+  #arriving = 0
+  /** Whose window decides the terminal's size: who typed last. */
+  #driver: Attachment | undefined
+  #size: Size | undefined
+  #screenHolds = false
+  #paused = false
+  #hungUp = false
+  /** What the terminal showed at the end. */
+  #finalScreen: Uint8Array | undefined
+
+  constructor(options: TrackedProcessOptions) {
+    this.id = options.id
+    this.kind = options.kind
+    this.principalId = options.principalId
+    this.journal = options.journal
+    this.#argv = shownArgv(options.argv)
+    this.#epochMs = options.epochMs
+    this.#ended = options.ended
+    this.#lifetime = options.lifetime
+    this.startedAt = options.epochMs()
+    const { screen, clock, journal } = options
+    if (screen === undefined) return
+    this.#size = screen.size
+    const hold = (held: boolean) => {
+      this.#screenHolds = held
+      this.#pace()
+    }
+    this.#screen = new LiveScreen({ clock, journal, model: screen.model, hold })
+  }
+
+  get running(): boolean {
+    return this.#state.phase !== "ended"
+  }
+
+  /** It was told to end. */
+  get hungUp(): boolean {
+    return this.#hungUp
+  }
+
+  get pid(): number {
+    return this.#pid
+  }
+
+  /** Epoch milliseconds; undefined while it runs. */
+  get endedAt(): number | undefined {
+    return this.#state.phase === "ended" ? this.#state.endedAt : undefined
+  }
+
+  get exit(): Exit | undefined {
+    return this.#state.phase === "ended" ? this.#state.trailer.exit : undefined
+  }
+
+  /** Bytes of memory that its output takes. */
+  get heldBytes(): number {
+    return this.journal.heldBytes + (this.#finalScreen?.byteLength ?? 0)
+  }
+
+  describe(): ProcessDescription {
+    const { state, size } = { state: this.#state, size: this.#size }
+    return {
+      id: this.id,
+      kind: this.kind,
+      argv: [...this.#argv],
+      pid: this.#pid,
+      state: state.phase === "ended" ? "ended" : "running",
+      detached: this.#lifetime !== "attached",
+      startedAt: this.startedAt,
+      ...(state.phase === "ended" ? { endedAt: state.endedAt, ...state.trailer } : {}),
+      output: { from: this.journal.from, to: this.journal.to },
+      attached: this.#attachments.size,
+      ...(size === undefined ? {} : { size: { cols: size.cols, rows: size.rows } }),
+    }
+  }
+
+  /** What the operating system's process tells. */
+  readonly events: ProcessEvents = {
+    output: (source, chunk) => {
+      this.journal.append(source, chunk)
+      for (const attachment of this.#attachments) attachment.pump()
+      this.#screen?.appended()
+      this.#pace()
+    },
+    exited: (exit, durationMs) => this.#exited({ exit, durationMs: Math.round(durationMs) }),
+  }
+
+  started(process: AgentProcess): void {
+    this.#pid = process.pid
+    if (this.#state.phase === "starting") this.#state = { phase: "running", process }
+  }
+
+  /**
+   * Binds the stream that started the process, or one that asked again for the same run; `size` is that client's window. Throws
+   * TunnelError `overloaded`.
+   */
+  attachStarter(stream: MuxStream, size?: Size): void {
+    this.#requireRoom()
+    // One that asked again and is gone already was lost like the one before it; the first has nobody yet who could come back.
+    const gone = this.#starterSeen ? "lost" : "left"
+    this.#starterSeen = true
+    const attachment = new Attachment({ ...this.#viewOf(stream), offset: 0, readOnly: false })
+    if (size !== undefined) attachment.size = size
+    this.#starters.add(attachment)
+    this.#bind(attachment, { processId: this.id, pid: this.#pid }, gone)
+  }
+
+  /** Binds another client's stream, once what it wants to see is ready. Throws TunnelError for what cannot be shown. */
+  attach(stream: MuxStream, from: AttachFrom, view: Omit<ViewOptions, "offset">): void {
+    this.#requireRoom()
+    if (typeof from === "number" && from > this.journal.to)
+      throw new TunnelError("bad-request", `offset ${from} is in the future: the process has written ${this.journal.to} bytes`)
+    if (from === "screen" && this.kind === "pty") {
+      this.#arriving += 1
+      return this.#repaint((screen) => {
+        this.#arriving -= 1
+        this.#attachAt(stream, { ...view, offset: this.journal.to }, screen)
+      })
+    }
+    const offset = from === "live" ? this.journal.to : from === "screen" ? this.journal.from : from
+    this.#attachAt(stream, { ...view, offset })
+  }
+
+  signal(name: SignalName): void {
+    if (this.#state.phase === "running") this.#state.process.signal(name)
+  }
+
+  hangUp(): void {
+    if (this.#state.phase !== "running") return
+    this.#hungUp = true
+    this.#state.process.hangUp()
+  }
+
+  /** Forgets its output, unless a client that started it has not taken all of it: that one keeps it by its stream. */
+  forget(): void {
+    if (![...this.#starters].some(({ unread }) => unread)) this.journal.clear()
+    this.#finalScreen = undefined
+    this.#dropScreen()
+  }
+
+  #viewOf(stream: MuxStream): Pick<AttachmentOptions, "stream" | "journal" | "repaint"> {
+    const repaint = this.kind === "pty" ? { repaint: (ready: (bytes: Uint8Array) => void) => this.#repaint(ready) } : {}
+    return { stream, journal: this.journal, ...repaint }
+  }
+
+  #requireRoom(): void {
+    if (this.#attachments.size + this.#arriving < attachmentsMax) return
+    throw new TunnelError("overloaded", `${attachmentsMax} clients are attached to this process; one of them has to leave first`)
+  }
+
+  #attachAt(stream: MuxStream, view: ViewOptions, screen = noBytes): void {
+    const { offset, follow, size } = view
+    const { to } = this.journal
+    // Who does not stay has nothing to say: its end must not be the end of the process's input.
+    const readOnly = view.readOnly || !follow
+    const attachment = new Attachment({ ...this.#viewOf(stream), offset, readOnly, ...(follow ? {} : { until: to }) })
+    if (size !== undefined && !readOnly) attachment.size = size
+    const repaintBytes = screen.byteLength
+    this.#bind(attachment, { processId: this.id, pid: this.#pid, kind: this.kind, offset, liveOffset: to, repaintBytes }, "left", screen)
+  }
+
+  #bind(attachment: Attachment, answer: ProcessAccept | AttachAccept, gone: "left" | "lost", screen = noBytes): void {
+    const { stream } = attachment
+    this.#attachments.add(attachment)
+    if (!stream.accept(answer, this.#streamEvents(attachment))) return this.#left(attachment, gone)
+    // What came before the answer may have ended the stream.
+    if (!this.#attachments.has(attachment)) return
+    if (screen.byteLength > 0) stream.write(processTags.stdout, screen)
+    if (this.#driver === undefined && !attachment.readOnly) this.#drive(attachment)
+    else this.#tellSize(attachment)
+    if (this.#state.phase === "ended") attachment.ended(this.#state.trailer)
+    else attachment.pump()
+    this.#pace()
+  }
+
+  #repaint(ready: (bytes: Uint8Array) => void): void {
+    if (this.#finalScreen !== undefined) ready(this.#finalScreen)
+    else if (this.#screen !== undefined) this.#screen.repaint(ready)
+    else ready(noBytes)
+  }
+
+  #dropScreen(): void {
+    const screen = this.#screen
+    this.#screen = undefined
+    screen?.dispose()
+  }
+
+  #streamEvents(attachment: Attachment): StreamEvents {
+    const { stream } = attachment
+    let leaving = false
+    let finished = false
+    // A stream that nobody needs would keep the client's link, and so the client itself, until the process ends.
+    const release = () => stream.reset(new TunnelError("aborted", "the client has left the process running", { delivered: "yes" }))
+    return {
+      data: (tag, bytes, cost) => {
+        if (tag !== processTags.stdin) throw new InvalidBody(`tag ${tag} is not stdin`)
+        if (attachment.readOnly) return stream.reset(readOnlyError())
+        if (this.#state.phase !== "running") return stream.consumed(cost)
+        if (attachment !== this.#driver) this.#drive(attachment)
+        this.#state.process.write(bytes, () => stream.consumed(cost))
+      },
+      message: (body) => {
+        const message = checkBody(processMessageSchema, body)
+        switch (message.type) {
+          case "signal":
+            if (attachment.readOnly) return stream.reset(readOnlyError())
+            return this.signal(message.signal)
+          case "resize":
+            return this.#windowChanged(attachment, { cols: message.cols, rows: message.rows })
+          case "detach":
+            leaving = true
+            if (this.#starters.has(attachment)) this.#lifetime = "detached"
+            return finished ? release() : undefined
+          default:
+            return assertNever(message)
+        }
+      },
+      finished: () => {
+        finished = true
+        if (leaving) return release()
+        if (!attachment.readOnly && this.#state.phase === "running") this.#state.process.endInput()
+      },
+      writable: () => {
+        attachment.pump()
+        this.#pace()
+      },
+      closed: (error) => this.#left(attachment, wasDeliberate(error) ? "left" : "lost"),
+    }
+  }
+
+  #left(attachment: Attachment, how: "left" | "lost"): void {
+    this.#attachments.delete(attachment)
+    if (attachment === this.#driver) this.#drive(this.#writers().at(-1))
+    if (this.#starters.delete(attachment) && this.#starters.size === 0) {
+      if (this.#mayGoOn(how)) this.#lifetime = this.#lifetime === "attached" ? "detached" : this.#lifetime
+      else this.hangUp()
+    }
+    // Nobody need be waited for: what still comes goes to the journal, and the process is not held up while it ends or goes on.
+    this.#pace()
+  }
+
+  #mayGoOn(how: "left" | "lost"): boolean {
+    switch (this.#lifetime) {
+      case "detached":
+        return true
+      case "kept":
+        return how === "lost" || this.#writers().length > 0
+      case "attached":
+        // Somebody else works with it.
+        return this.#writers().length > 0
+      default:
+        return assertNever(this.#lifetime)
+    }
+  }
+
+  /** Those who may write, the newest last. */
+  #writers(): Attachment[] {
+    return [...this.#attachments].filter(({ readOnly }) => !readOnly)
+  }
+
+  /**
+   * The process waits for the client that started it, whose output is exact, as long as nobody else works with it: whoever has left his
+   * laptop must not stop those who came instead.
+   */
+  #pace(): void {
+    const writers = this.#writers()
+    const awaited = writers.length > 0 && writers.every((each) => this.#starters.has(each) && each.behind)
+    const held = this.#screenHolds || awaited
+    if (held === this.#paused || this.#state.phase !== "running") return
+    this.#paused = held
+    if (held) this.#state.process.pauseOutput()
+    else this.#state.process.resumeOutput()
+  }
+
+  #windowChanged(attachment: Attachment, size: Size): void {
+    if (this.kind !== "pty" || attachment.readOnly) return
+    attachment.size = size
+    if (attachment === this.#driver || this.#driver === undefined) this.#drive(attachment)
+    else this.#tellSize(attachment)
+  }
+
+  /** Hands the terminal's size to this client's window. */
+  #drive(attachment: Attachment | undefined): void {
+    const before = this.#driver
+    this.#driver = attachment
+    const size = attachment?.size
+    const changed = size !== undefined && (size.cols !== this.#size?.cols || size.rows !== this.#size.rows)
+    if (changed) {
+      this.#size = size
+      this.#screen?.resize(size.cols, size.rows)
+      if (this.#state.phase === "running") this.#state.process.resize(size.cols, size.rows)
+    }
+    if (changed) for (const each of this.#attachments) this.#tellSize(each)
+    else if (before !== attachment) for (const each of [before, attachment]) if (each !== undefined) this.#tellSize(each)
+  }
+
+  #tellSize(attachment: Attachment): void {
+    if (this.#size === undefined) return
+    const driver = attachment === this.#driver
+    // Until somebody else comes the terminal is as large as its starter's window, which knows.
+    if (driver && this.#starters.has(attachment) && !attachment.knowsSize) return
+    attachment.tellSize(this.#size, driver)
+  }
+
+  #exited(trailer: ProcessTrailer): void {
+    this.#state = { phase: "ended", trailer, endedAt: this.#epochMs() }
+    for (const attachment of this.#attachments) attachment.ended(trailer)
+    this.#screen?.repaint((bytes) => {
+      this.#finalScreen = bytes
+      this.#dropScreen()
+    })
+    this.#ended(trailer)
+  }
+}
+
+const readOnlyError = (): TunnelError =>
+  new TunnelError("denied", "this attachment is read-only: it cannot write to the process or signal it", { delivered: "no" })
+
+/** A client that left, or an agent that stops, means it; any other end is a loss. */
+const wasDeliberate = (error: TunnelError | undefined): boolean =>
+  error === undefined || error.code === "aborted" || error.code === "agent-stopped"
+
+function shownArgv(argv: readonly string[]): string[] {
+  let free = shownArgvMax
+  const shown: string[] = []
+  for (const argument of argv) {
+    if (argument.length > free) {
+      // By way of bytes: a part of a string holds the whole, which may be 256 KiB for as long as the process is kept.
+      shown.push(`${Buffer.from(argument.slice(0, Math.max(0, free - 1))).toString()}…`)
+      break
+    }
+    shown.push(argument)
+    // One more, because an empty argument takes room too.
+    free -= argument.length + 1
+  }
+  return shown
+}
