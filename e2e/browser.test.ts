@@ -108,7 +108,7 @@ describe("the SDK in a browser", () => {
     expect(endpoints).toMatchObject([{ name: "box", status: "online", labels: { team: "web" } }])
   })
 
-  test("a wrong token, an unknown agent and one that is offline are three typed errors", async () => {
+  test("a wrong token, an unknown agent and one that is away are three typed errors", async () => {
     const agent = await world.agent("gone")
     agent.child.kill("SIGKILL")
     await world.until(async () => (await world.endpoint("gone"))?.status === "offline")
@@ -129,7 +129,7 @@ describe("the SDK in a browser", () => {
     expect(errors).toEqual([
       { code: "unauthorised", delivered: "no" },
       { code: "agent-unknown", delivered: "no" },
-      { code: "agent-offline", delivered: "no" },
+      { code: "agent-away", delivered: "no" },
     ])
   })
 

@@ -175,11 +175,13 @@ describe("exec", () => {
     expect(String(error)).toContain("262144")
   })
 
-  test("reports a command whose agent dies as unknown, never as success", async () => {
+  test("reports a command whose agent dies, its keeper too, as unknown, never as success", async () => {
     const agent = await world.agent("dying")
     const command = world.command(["exec", "dying", "--", "sh", "-c", "echo running; exec sleep 1000"])
     await command.until(({ stdout }) => stdout.includes("running"))
+    const keeper = await world.keeper("dying")
     agent.child.kill("SIGKILL")
+    process.kill(keeper, "SIGKILL")
     await agent.finished
     // Its successor does not know the link, which is what ends the wait.
     await world.agent("dying")

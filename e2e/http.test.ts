@@ -62,7 +62,7 @@ describe("exec over HTTP", () => {
     const response = await exec({ argv: ["echo", "hello"] }, { accept: "text/event-stream" })
     expect(response.headers.get("content-type")).toContain("text/event-stream")
     const text = await response.text()
-    expect(text).toContain('event: stdout\ndata: {"type":"stdout","text":"hello\\n"}\n\n')
+    expect(text).toContain('id: 6\nevent: stdout\ndata: {"type":"stdout","offset":0,"text":"hello\\n"}\n\n')
     expect(text.match(/event: exit\n/g)).toHaveLength(1)
   })
 

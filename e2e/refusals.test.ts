@@ -39,15 +39,18 @@ describe("refusals", () => {
     expect((await world.run(["serve", "--name", "no spaces"])).code).toBe(2)
   })
 
-  test("an unknown agent and one that is offline are different answers", async () => {
+  test("an unknown agent, one that was lost a moment ago and one that stopped are different answers", async () => {
     const unknown = await world.run(["exec", "nobody", "--", "true"])
     expect(unknown.code).toBe(255)
     expect(unknown.stderr).toContain("nobody")
     const agent = await world.agent("gone")
     agent.child.kill("SIGKILL")
     await world.until(async () => (await world.endpoint("gone"))?.status === "offline")
+    const stopped = await world.agent("stopped")
+    stopped.child.kill("SIGTERM")
+    await stopped.finished
     const statuses = await Promise.all(
-      ["nobody", "gone"].map(async (name) => {
+      ["nobody", "gone", "stopped"].map(async (name) => {
         const response = await world.fetch(`/v1/agents/${name}/exec`, { method: "POST", body: JSON.stringify({ argv: ["true"] }) })
         const { error } = (await response.json()) as { error: { code: string; retryable: boolean } }
         return [response.status, error.code, error.retryable]
@@ -55,7 +58,8 @@ describe("refusals", () => {
     )
     expect(statuses).toEqual([
       [404, "agent-unknown", false],
-      [503, "agent-offline", true],
+      [503, "agent-away", true],
+      [503, "agent-stopped", true],
     ])
   })
 
@@ -80,7 +84,8 @@ describe("refusals", () => {
 
   test("of two agents with one name the newer wins, and the older stops for good with 4009's message", async () => {
     const first = await world.agent("twin")
-    const second = world.command(["serve", "--name", "twin"])
+    // Another machine: on this one it would take over what the first has.
+    const second = world.command(["serve", "--name", "twin"], { env: { XDG_STATE_HOME: join(world.home, "other") } })
     const ended = await first.finished
     expect(ended.code).not.toBe(0)
     expect(ended.stderr).toContain("another agent took this name")

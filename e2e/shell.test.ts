@@ -260,9 +260,10 @@ describe("the terminal is given back", () => {
     expect(await screen.state("#{alternate_on}#{mouse_any_flag}#{cursor_flag}")).toBe("001")
   })
 
-  test("when the agent was killed and its successor does not know the shell", async () => {
+  test("when the agent and its keeper were killed and the successor does not know the shell", async () => {
     const agent = await world.agent("mortal", [], bash)
     const screen = await shell("mortal")
+    process.kill(await world.keeper("mortal"), "SIGKILL")
     agent.child.kill("SIGKILL")
     await agent.finished
     await world.agent("mortal", [], bash)

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync } from "node:fs"
-import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -100,6 +100,11 @@ export class World {
     this.secret = (await readFile(join(this.home, "gateway", "secret"), "utf8")).trim()
   }
 
+  /** Where agents keep their keepers; the paths of sockets have little room. */
+  get stateHome(): string {
+    return join(this.home, "s")
+  }
+
   get port(): number {
     return Number(new URL(this.url).port)
   }
@@ -111,6 +116,7 @@ export class World {
       HOME: this.home,
       XDG_CONFIG_HOME: join(this.home, ".config"),
       XDG_DATA_HOME: join(this.home, ".data"),
+      XDG_STATE_HOME: this.stateHome,
       TRUNKLINE_GATEWAY: this.url,
       ...more,
     }
@@ -164,10 +170,35 @@ export class World {
     while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20))
   }
 
+  /** Process ids of the keepers that run for this world's agents. */
+  async keepers(): Promise<readonly number[]> {
+    const files = await readdir(this.home, { recursive: true }).catch(() => [])
+    const pids = files
+      .filter((file) => /keeper-[^/]*\.pid$/.test(file))
+      .map((file) => readFile(join(this.home, file), "utf8").catch(() => ""))
+    return (await Promise.all(pids)).filter((pid) => pid !== "").map(Number)
+  }
+
+  /** The process id of one agent's keeper. */
+  async keeper(name: string): Promise<number> {
+    for (const pid of await this.keepers()) {
+      const [title] = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0")
+      if (title === `trunkline keeper ${name}`) return pid
+    }
+    throw new Error(`${name} has no keeper`)
+  }
+
   async stop(): Promise<void> {
     for (const command of this.#commands) if (command !== this.gateway) command.child.kill("SIGKILL")
     this.gateway?.child.kill("SIGTERM")
     await Promise.all(this.#commands.map(({ finished }) => finished))
+    for (const keeper of await this.keepers()) {
+      try {
+        process.kill(keeper, "SIGKILL")
+      } catch {
+        // It was idle and has ended by itself.
+      }
+    }
     await rm(this.home, { recursive: true, force: true })
   }
 }

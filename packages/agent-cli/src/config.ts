@@ -2,7 +2,9 @@
  * Every setting of the command line, once: field, flag, environment twin, unit, default and help. The commands' options,
  * their help and the completion scripts are made of this table. Order of precedence: flag, environment, default.
  */
+import { type AttachFrom, type SignalName, signalNames } from "@trunkline/protocol"
 import { parseDuration } from "./duration.ts"
+import { readSignal } from "./signal-name.ts"
 import { UsageError } from "./usage-error.ts"
 
 export interface Setting<T> {
@@ -124,6 +126,24 @@ export const settings = {
     help: "how long running commands may take to end after the first Ctrl-C or SIGTERM",
     read: parseDuration,
   }),
+  journalBytes: setting<number>({
+    flag: "--journal-bytes <size>",
+    env: "TRUNKLINE_JOURNAL_BYTES",
+    unit: "bytes, KiB or MiB",
+    default: 1_048_576,
+    defaultText: "1MiB",
+    help: "output kept of each process, for who comes back to it: 64KiB to 64MiB",
+    read: readJournalBytes,
+  }),
+  keepEnded: setting<number>({
+    flag: "--keep-ended <duration>",
+    env: "TRUNKLINE_KEEP_ENDED",
+    unit: "duration",
+    default: 300_000,
+    defaultText: "5m",
+    help: "how long a process that has ended is kept, with its output and exit",
+    read: parseDuration,
+  }),
   logLevel: setting<"debug" | "info" | "warn" | "error">({
     flag: "--log-level <level>",
     env: "TRUNKLINE_LOG_LEVEL",
@@ -177,6 +197,15 @@ export const settings = {
     choices: ["table", "json", "name"],
     read: (value) => oneOf(["table", "json", "name"], value),
   }),
+  processListOutput: setting<"table" | "json" | "id">({
+    flag: "-o, --output <format>",
+    env: "TRUNKLINE_PS_OUTPUT",
+    unit: "format",
+    default: "table",
+    help: "table, json, or id: one id a line",
+    choices: ["table", "json", "id"],
+    read: (value) => oneOf(["table", "json", "id"], value),
+  }),
   output: setting<"text" | "json">({
     flag: "-o, --output <format>",
     env: "TRUNKLINE_OUTPUT",
@@ -192,6 +221,12 @@ export const settings = {
     env: "TRUNKLINE_INTERACTIVE",
     help: "pass stdin on to the command; without it the command reads end of file",
   }),
+  passInput: setting<boolean>({
+    ...toggle,
+    flag: "-i, --interactive",
+    env: "TRUNKLINE_INTERACTIVE",
+    help: "pass stdin, and its end, on to a command that was started with -i; a terminal gets the keys without it",
+  }),
   tty: setting<boolean>({
     ...toggle,
     flag: "-t, --tty",
@@ -202,7 +237,7 @@ export const settings = {
     ...toggle,
     flag: "-d, --detach",
     env: "TRUNKLINE_DETACH",
-    help: "print the process id and return; the command goes on",
+    help: "print the process id and return; the command goes on, and `trunkline attach` comes back to it",
   }),
   env: setting<Readonly<Record<string, string>>>({
     flag: "-e, --env <key=value>",
@@ -230,6 +265,47 @@ export const settings = {
     defaultText: "none",
     help: "end the command after this time, with exit code 124: 500ms, 30s, 5m, 1h",
     read: parseDuration,
+  }),
+  idempotencyKey: setting<string | undefined>({
+    ...text,
+    flag: "--idempotency-key <key>",
+    env: "TRUNKLINE_IDEMPOTENCY_KEY",
+    unit: "up to 256 characters",
+    defaultText: "none",
+    help: "your name for this run: however often it is sent, the command runs once, and each time you get that run's output and exit",
+  }),
+  session: setting<string | undefined>({
+    ...text,
+    flag: "--session <id>",
+    env: "TRUNKLINE_SESSION",
+    unit: "process id",
+    defaultText: "a new one",
+    help: "come back to this terminal, as `trunkline ps` lists it",
+  }),
+  readOnly: setting<boolean>({
+    ...toggle,
+    flag: "--read-only",
+    env: "TRUNKLINE_READ_ONLY",
+    help: "see, and change nothing: neither keys nor the window's size go there",
+  }),
+  from: setting<AttachFrom>({
+    flag: "--from <where>",
+    env: "TRUNKLINE_FROM",
+    unit: "offset, screen or live",
+    default: "screen",
+    help: "where the output begins: screen: what a terminal shows, or all that is kept; live: with what comes next; or a byte offset",
+    choices: ["screen", "live"],
+    read: readFrom,
+  }),
+  signal: setting<SignalName>({
+    flag: "-s, --signal <signal>",
+    env: "TRUNKLINE_SIGNAL",
+    unit: "signal",
+    default: "SIGTERM",
+    defaultText: "TERM",
+    help: "what to send, with or without SIG, in either case: TERM, KILL, INT…",
+    choices: signalNames.map((name) => name.slice("SIG".length)),
+    read: readSignal,
   }),
 }
 
@@ -274,6 +350,25 @@ function readPort(value: string): number {
   const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN
   if (!(port <= 65_535)) throw new UsageError(`"${value}" is not a port: give one from 1 to 65535, or 0 for any free one`)
   return port
+}
+
+const journalBytesMin = 65_536
+const journalBytesMax = 67_108_864
+const byteUnits: Readonly<Record<string, number>> = { "": 1, KiB: 1_024, MiB: 1_048_576 }
+
+function readJournalBytes(value: string): number {
+  const [, digits, unit = ""] = /^(\d{1,9})(KiB|MiB)?$/.exec(value) ?? []
+  const bytes = Number(digits) * (byteUnits[unit] ?? Number.NaN)
+  if (!(bytes >= journalBytesMin && bytes <= journalBytesMax))
+    throw new UsageError(`"${value}" is not a size from 64KiB to 64MiB: write bytes, or a number and KiB or MiB`)
+  return bytes
+}
+
+function readFrom(value: string): AttachFrom {
+  if (value === "screen" || value === "live") return value
+  const offset = /^\d+$/.test(value) ? Number(value) : Number.NaN
+  if (!Number.isSafeInteger(offset)) throw new UsageError(`"${value}" is neither a byte offset, which is 0 or more, nor screen or live`)
+  return offset
 }
 
 function readPair(value: string, previous: Readonly<Record<string, string>>): Record<string, string> {

@@ -25,7 +25,9 @@ const byErrorCode: Readonly<Record<ErrorCode, number>> = {
   "upgrade-required": exitCodes.link,
   // More arguments than fit: what a shell answers to "argument list too long".
   "too-large": exitCodes.notExecutable,
+  "agent-away": exitCodes.link,
   "agent-offline": exitCodes.link,
+  "agent-draining": exitCodes.link,
   "agent-stopped": exitCodes.link,
   "agent-replaced": exitCodes.link,
   "agent-restarted": exitCodes.link,

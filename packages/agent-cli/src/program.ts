@@ -26,17 +26,17 @@ export async function readCommandLine(
   const rest = end === -1 ? [] : argv.slice(end + 1)
   let invocation: Invocation | undefined
   const program = buildProgram(version, (spec, operands, values) => {
-    const [name = "", ...excess] = operands
-    const takesName = spec.argument !== undefined
+    const [name = "", processId = ""] = operands
+    const excess = operands.slice(spec.arguments.length)
     if (spec.command === undefined && rest.length > 0) throw new UsageError(`${spec.name} takes no command after --`)
     if (spec.command?.required === true && rest.length === 0) {
       throw new UsageError(
         `no command: put it after --, as in trunkline ${spec.name} ${name} -- ${excess.length === 0 ? "uname -a" : excess.join(" ")}`,
       )
     }
-    const [unexpected] = takesName ? excess : operands
+    const [unexpected] = excess
     if (unexpected !== undefined) throw new UsageError(`"${unexpected}" is one argument too many`)
-    invocation = { spec, values: values(environment), operands: { name, command: rest } }
+    invocation = { spec, values: values(environment), operands: { name, processId, command: rest } }
   })
   await program.parseAsync(own, { from: "user" })
   return invocation
@@ -70,12 +70,12 @@ function addCommand(program: Command, spec: CommandSpec, chosen: Chosen): void {
     .description(spec.description)
     .showHelpAfterError(`${spec.command === undefined ? "" : "the remote command goes after --; "}try: trunkline ${spec.name} --help`)
   if (spec.alias !== undefined) command.alias(spec.alias)
-  const operands = spec.argument === undefined ? "" : ` ${spec.argument.name}`
+  const operands = spec.arguments.map(({ name }) => ` ${name}`).join("")
   const tail = spec.command === undefined ? "" : spec.command.required ? ` -- ${spec.command.usage}` : ` [-- ${spec.command.usage}]`
   command.usage(`${spec.settings.length === 0 ? "" : "[options]"}${operands}${tail}`.trim())
-  if (spec.argument !== undefined) {
-    const argument = new Argument(spec.argument.name, spec.argument.help)
-    if (spec.argument.choices !== undefined) argument.choices(spec.argument.choices)
+  for (const { name, help, choices } of spec.arguments) {
+    const argument = new Argument(name, help)
+    if (choices !== undefined) argument.choices(choices)
     command.addArgument(argument)
   }
   const options: OptionOfField[] = spec.settings.map((field) => ({ field, setting: settingOf(field), option: optionOf(settingOf(field)) }))

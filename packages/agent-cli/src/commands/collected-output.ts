@@ -1,22 +1,27 @@
 /** Output kept for one JSON document at the end. */
-import type { Exit, OutputEvent } from "@trunkline/client"
+import type { Exit } from "@trunkline/client"
 import { formatJson } from "../output.ts"
 import { writeAll } from "../stdio.ts"
+import type { OutputPiece, OutputSink } from "./pass-output.ts"
 
 /** Bytes of stdout and stderr together; more is read and dropped, and `truncated` says so. */
 const collectedBytesMax = 16_777_216
 
-export class CollectedOutput {
+export class CollectedOutput implements OutputSink {
   readonly #chunks: Record<"stdout" | "stderr", Uint8Array[]> = { stdout: [], stderr: [] }
   #free = collectedBytesMax
-  #truncated = false
+  missingBytes = 0
 
-  async write({ type, bytes }: OutputEvent & { readonly type: "stdout" | "stderr" }): Promise<void> {
+  async write({ type, bytes }: OutputPiece): Promise<void> {
     const kept = bytes.subarray(0, this.#free)
-    this.#truncated ||= kept.byteLength < bytes.byteLength
+    this.missingBytes += bytes.byteLength - kept.byteLength
     this.#free -= kept.byteLength
     // A copy: a small piece must not keep the whole message it came in.
     if (kept.byteLength > 0) this.#chunks[type].push(kept.slice())
+  }
+
+  gap(bytes: number): void {
+    this.missingBytes += bytes
   }
 
   async finish(exit: Exit, durationMs: number): Promise<void> {
@@ -25,7 +30,7 @@ export class CollectedOutput {
       signal: exit.type === "signal" ? exit.signal : null,
       stdout: Buffer.concat(this.#chunks.stdout).toString(),
       stderr: Buffer.concat(this.#chunks.stderr).toString(),
-      truncated: this.#truncated,
+      truncated: this.missingBytes > 0,
       durationMs: Math.round(durationMs),
       outcome: outcomes[exit.type],
     }

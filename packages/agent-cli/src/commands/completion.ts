@@ -61,6 +61,10 @@ const namesOf = ({ short, long }: CompletedOption): string[] => (short === undef
 /** The names there are, asked of the gateway; nothing when it cannot be reached. */
 const listAgents = "trunkline ls -o name 2>/dev/null"
 
+/** What the first argument can be: of an agent's name, what `agents` gives. */
+const operandWords = ({ arguments: [first] }: CommandSpec, agents: string): string =>
+  first === undefined ? "" : (first.choices?.join(" ") ?? agents)
+
 function bash(): string {
   const values = completed.flatMap(({ names, options }) =>
     options
@@ -77,7 +81,7 @@ function bash(): string {
       }),
   )
   const words = completed.map(({ spec, names, options }) => {
-    const operands = spec.argument === undefined ? "" : (spec.argument.choices?.join(" ") ?? `$(${listAgents})`)
+    const operands = operandWords(spec, `$(${listAgents})`)
     return [
       `    ${names.join(" | ")})`,
       `      if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "${options.flatMap(namesOf).join(" ")}" -- "$current"))`,
@@ -123,12 +127,10 @@ function zsh(): string {
               : `:value:(${option.value.join(" ")})`
       return namesOf(option).map((flag) => `'*${flag}[${zshText(option.help)}]${action}'`)
     })
-    if (spec.argument !== undefined)
-      lines.push(
-        spec.argument.choices === undefined
-          ? "'1:name:_trunkline_agents'"
-          : `'1:${spec.argument.name.slice(1, -1)}:(${spec.argument.choices.join(" ")})'`,
-      )
+    for (const [index, { name, choices }] of spec.arguments.entries()) {
+      const words = choices === undefined ? (index === 0 ? "_trunkline_agents" : " ") : `(${choices.join(" ")})`
+      lines.push(`'${index + 1}:${name.slice(1, -1)}:${words}'`)
+    }
     return `    ${names.join("|")})\n      _arguments ${lines.join(" \\\n        ")}\n      ;;`
   })
   return `#compdef trunkline
@@ -179,9 +181,7 @@ function fish(): string {
                 : ` -x -a ${fishText(option.value.join(" "))}`
         return `complete -c trunkline -n ${inside}${short} -l ${option.long.slice(2)}${value} -d ${fishText(option.help)}`
       }),
-      ...(spec.argument === undefined
-        ? []
-        : [`complete -c trunkline -n ${inside} -a ${fishText(spec.argument.choices?.join(" ") ?? `(${listAgents})`)}`]),
+      ...(spec.arguments.length === 0 ? [] : [`complete -c trunkline -n ${inside} -a ${fishText(operandWords(spec, `(${listAgents})`))}`]),
     ]
   })
   return `# fish completion: trunkline completion fish > ~/.config/fish/completions/trunkline.fish

@@ -1,21 +1,23 @@
 /** `trunkline exec NAME -- CMD…`: one program, its output here, its exit code ours. */
-import { fstatSync } from "node:fs"
-import type { Agent, Exit, OutputEvent, Process, SpawnOptions } from "@trunkline/client"
+import type { Agent, Process, SpawnOptions } from "@trunkline/client"
 import { TunnelError } from "@trunkline/protocol"
 import type { Values } from "../config.ts"
-import { formatDuration } from "../duration.ts"
-import { exitCodeOf, exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
+import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
 import { CommandFailure, unknownOutcome } from "../failure.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import { forwardInterrupts } from "../interrupts.ts"
+import { noticeWaits } from "../link-notice.ts"
 import type { Operands } from "../operands.ts"
 import { formatJson, showProgress } from "../output.ts"
 import { isReaderGone, writeAll } from "../stdio.ts"
+import { terminalVariables } from "../terminal/local-terminal.ts"
 import { showTerminal } from "../terminal/session.ts"
 import { UsageError } from "../usage-error.ts"
 import { CollectedOutput } from "./collected-output.ts"
+import { finishOutput, type OutputSink, PassedThrough, passOutput, sendInput } from "./pass-output.ts"
+import { refuseDirectory } from "./refuse-directory.ts"
 
-type ExecValues = GatewayValues & Values<"interactive" | "tty" | "detach" | "env" | "workdir" | "timeout" | "output">
+type ExecValues = GatewayValues & Values<"interactive" | "tty" | "detach" | "env" | "workdir" | "timeout" | "idempotencyKey" | "output">
 
 export async function run(values: ExecValues, { name, command }: Operands): Promise<number> {
   refuseContradictions(values)
@@ -24,9 +26,10 @@ export async function run(values: ExecValues, { name, command }: Operands): Prom
     env: values.env,
     ...(values.workdir === undefined ? {} : { cwd: values.workdir }),
     ...(values.timeout === undefined ? {} : { timeoutMs: values.timeout }),
+    ...(values.idempotencyKey === undefined ? {} : { idempotencyKey: values.idempotencyKey }),
   }
   try {
-    if (values.tty) return await showTerminal(agent, { ...options, command, input: values.interactive })
+    if (values.tty) return await runOnTerminal(agent, command, options, values.interactive)
     if (values.detach) return await detach(agent, command, options, values.output)
     return await runHere(agent, command, options, values)
   } finally {
@@ -35,8 +38,7 @@ export async function run(values: ExecValues, { name, command }: Operands): Prom
 }
 
 function refuseContradictions({ interactive, tty, detach, output }: ExecValues): void {
-  // Node would read a directory as if it were empty.
-  if (interactive && fstatSync(0).isDirectory()) throw new UsageError("stdin is a directory: give -i a file, a pipe or a terminal")
+  if (interactive) refuseDirectory()
   if (detach && interactive) throw new UsageError("-d and -i contradict each other: a detached command has no stdin of ours")
   if (detach && tty) throw new UsageError("-d and -t contradict each other: a detached command has no terminal")
   if (tty && output === "json") throw new UsageError("-t and -o json contradict each other: a terminal's output is for eyes")
@@ -49,10 +51,14 @@ async function detach(agent: Agent, command: readonly string[], options: SpawnOp
   return exitCodes.ok
 }
 
-/** Where output goes, and what is shown at the end. */
-interface Sink {
-  write(event: OutputEvent & { readonly type: "stdout" | "stderr" }): Promise<void>
-  finish(exit: Exit, durationMs: number): Promise<void>
+function runOnTerminal(agent: Agent, command: readonly string[], options: SpawnOptions, interactive: boolean): Promise<number> {
+  const env = { ...terminalVariables(process.env), ...options.env }
+  return showTerminal(agent, {
+    open: (size, signal) => agent.pty.create({ ...options, ...size, command, env, keep: false, signal }),
+    keys: interactive ? "typed" : "none",
+    bond: "command",
+    comeBack: (id) => `trunkline attach ${agent.name} ${id}`,
+  })
 }
 
 async function runHere(
@@ -64,10 +70,16 @@ async function runHere(
   const left = Promise.withResolvers<number>()
   const hangUp = new AbortController()
   let running: Process | undefined
+  // A program that reads our stderr gets the command's, to the byte.
+  const notice = process.stderr.isTTY
+    ? noticeWaits(agent, { leaveKeys: "Ctrl-C", write: (line) => process.stderr.write(`${line}\n`) })
+    : undefined
   const ignoreInterrupts = forwardInterrupts({
     forward(signal) {
-      running?.kill(signal)
-      return running !== undefined
+      // Nobody is there to hear it.
+      if (running === undefined || notice?.shown === true) return false
+      running.kill(signal)
+      return true
     },
     leave: (exitCode) => left.resolve(exitCode),
   })
@@ -75,8 +87,8 @@ async function runHere(
   const started = agent.spawn(command, { ...options, stdin: interactive ? "pipe" : "none", signal: hangUp.signal }).finally(progress)
   const finished = started.then(async (process) => {
     running = process
-    const input = interactive ? sendInput(process) : new Promise<never>(() => {})
-    return await Promise.race([pass(process, output === "json" ? new CollectedOutput() : passThrough), input])
+    const input = interactive ? sendAllInput(process) : new Promise<never>(() => {})
+    return await Promise.race([pass(process, output === "json" ? new CollectedOutput() : new PassedThrough()), input])
   })
   try {
     return await Promise.race([finished, left.promise])
@@ -87,26 +99,19 @@ async function runHere(
     // Whatever is still under way is for nobody any more.
     finished.catch(() => {})
     hangUp.abort()
+    notice?.stop()
     ignoreInterrupts()
     process.stdin.destroy()
   }
 }
 
-const passThrough: Sink = {
-  write: ({ type, bytes }) => writeAll(type === "stdout" ? process.stdout : process.stderr, bytes),
-  async finish() {},
-}
-
-/** Reads as fast as the sink takes it, to the exit. */
-async function pass(process: Process, sink: Sink): Promise<number> {
+async function pass(remote: Process, sink: OutputSink): Promise<number> {
   try {
-    for await (const event of process.output()) {
-      if (event.type === "exit") return await report(event.exit, event.durationMs, sink)
-      await sink.write(event)
-    }
+    return await finishOutput(await passOutput(remote, sink), sink)
   } catch (error) {
     // As if this program had been the command itself: a writer whose reader is gone ends quietly.
     if (isReaderGone(error)) return exitCodeOfSignal("SIGPIPE")
+    if (error instanceof CommandFailure) throw error
     if (error instanceof TunnelError) {
       await sink.finish({ type: "unknown", reason: error.message }, 0)
       throw unknownOutcome(error)
@@ -115,37 +120,14 @@ async function pass(process: Process, sink: Sink): Promise<number> {
       cause: error,
     })
   }
-  throw unknownOutcome(new Error("the output ended without an exit"))
 }
 
-async function report(exit: Exit, durationMs: number, sink: Sink): Promise<number> {
-  await sink.finish(exit, durationMs)
-  if (exit.type === "unknown") throw unknownOutcome(new Error(exit.reason))
-  if (exit.type === "timeout")
-    process.stderr.write(`trunkline: time is up: the command was ended after ${formatDuration(exit.timeoutMs)}\n`)
-  return exitCodeOf(exit)
-}
-
-/** Never resolves; the end of the command ends it. Rejects when stdin cannot be read, which must not look like its end. */
-async function sendInput(remote: Process): Promise<never> {
-  const chunks: AsyncIterator<Buffer> = process.stdin[Symbol.asyncIterator]()
-  while (true) {
-    let next: IteratorResult<Buffer>
-    try {
-      next = await chunks.next()
-    } catch (error) {
-      throw new CommandFailure(`stdin cannot be read: ${messageOf(error)}; the command was ended`, exitCodes.link, { cause: error })
-    }
-    if (next.done === true) break
-    try {
-      await remote.write(next.value)
-    } catch {
-      // The command is over; how, its output tells.
-      break
-    }
+async function sendAllInput(remote: Process): Promise<never> {
+  try {
+    return await sendInput(remote)
+  } catch (error) {
+    throw new CommandFailure(`stdin cannot be read: ${messageOf(error)}; the command was ended`, exitCodes.link, { cause: error })
   }
-  remote.closeInput()
-  return new Promise<never>(() => {})
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,4 +1,4 @@
-/** `trunkline info NAME`: one endpoint, and the round trip to its agent. */
+/** `trunkline info NAME`: one endpoint, the round trip to its agent, and how many processes run there. */
 import type { Agent, EndpointDetail } from "@trunkline/client"
 import type { Values } from "../config.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
@@ -8,7 +8,7 @@ import { writeAll } from "../stdio.ts"
 import { styledStatus } from "./ls.ts"
 
 /** Milliseconds: an agent that answers later than this is not one to wait for. */
-const pingWaitMs = 5_000
+const answerWaitMs = 5_000
 
 export async function run(values: GatewayValues & Values<"output">, { name }: Operands): Promise<number> {
   const { gateway, agent } = await openAgent(values, name)
@@ -16,11 +16,11 @@ export async function run(values: GatewayValues & Values<"output">, { name }: Op
   try {
     const endpoint = await gateway.endpoints.get(name)
     const connected = endpoint.status !== "offline" && endpoint.mode === "socket"
-    const linkRttMs = connected ? await roundTrip(agent) : null
+    const answers = connected ? await ask(agent) : noAnswers
     progress()
     await writeAll(
       process.stdout,
-      values.output === "json" ? formatJson({ ...endpoint, linkRttMs }) : describe(endpoint, connected, linkRttMs),
+      values.output === "json" ? formatJson({ ...endpoint, ...answers }) : describe(endpoint, connected, answers),
     )
     return 0
   } finally {
@@ -29,22 +29,29 @@ export async function run(values: GatewayValues & Values<"output">, { name }: Op
   }
 }
 
-/** Null when the agent does not answer: the listing's own status is still worth showing. */
-async function roundTrip(agent: Agent): Promise<number | null> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, pingWaitMs, null)
-  })
-  try {
-    return await Promise.race([agent.ping(), late])
-  } catch {
-    return null
-  } finally {
-    clearTimeout(timer)
-  }
+/** What the agent itself says; null where it does not answer: the listing's own status is still worth showing. */
+interface Answers {
+  readonly linkRttMs: number | null
+  readonly runningProcesses: number | null
 }
 
-function describe(endpoint: EndpointDetail, connected: boolean, linkRttMs: number | null): string {
+const noAnswers: Answers = { linkRttMs: null, runningProcesses: null }
+
+async function ask(agent: Agent): Promise<Answers> {
+  const cancel = new AbortController()
+  const late = new Promise<null>((resolve) => {
+    cancel.signal.addEventListener("abort", () => resolve(null), { once: true })
+  })
+  const timer = setTimeout(() => cancel.abort(), answerWaitMs)
+  const orNull = <T>(answer: Promise<T>): Promise<T | null> => Promise.race([answer.catch(() => null), late])
+  // One after the other: the round trip is the bare path's.
+  const linkRttMs = await orNull(agent.ping())
+  const processes = linkRttMs === null ? null : await orNull(agent.processes.list({ signal: cancel.signal }))
+  clearTimeout(timer)
+  return { linkRttMs, runningProcesses: processes?.filter(({ state }) => state === "running").length ?? null }
+}
+
+function describe(endpoint: EndpointDetail, connected: boolean, { linkRttMs, runningProcesses }: Answers): string {
   const { host } = endpoint
   const now = Date.now()
   const fields: [string, string][] = [
@@ -62,6 +69,7 @@ function describe(endpoint: EndpointDetail, connected: boolean, linkRttMs: numbe
   // Of an agent that is not there nobody was asked.
   if (connected) {
     if (endpoint.clients !== undefined) fields.push(["clients", String(endpoint.clients)])
+    if (runningProcesses !== null) fields.push(["processes", `${runningProcesses} running`])
     fields.push(["link round trip", linkRttMs === null ? "no answer" : `${linkRttMs.toFixed(1)} ms`])
   }
   return formatFields(fields)

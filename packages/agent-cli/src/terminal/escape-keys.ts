@@ -6,6 +6,7 @@
 export type KeyAction =
   | { readonly type: "send"; readonly bytes: Uint8Array }
   | { readonly type: "leave" }
+  | { readonly type: "detach" }
   | { readonly type: "help" }
   | { readonly type: "suspend" }
 
@@ -13,13 +14,16 @@ type Position = "line-start" | "after-tilde" | "in-line" | "left"
 
 const tilde = 0x7e
 const dot = 0x2e
+const letterD = 0x64
 const questionMark = 0x3f
 const controlZ = 0x1a
 const carriageReturn = 0x0d
 const lineFeed = 0x0a
 
-export const escapeKeysHelp = [
-  "~.   leave; the remote terminal is hung up",
+/** `leaving`: what becomes of the remote terminal at `~.`. */
+export const escapeKeysHelp = (leaving: "is hung up" | "goes on"): string[] => [
+  `~.   leave; the remote terminal ${leaving}`,
+  "~d   detach; the remote terminal goes on",
   "~^Z  suspend trunkline",
   "~?   show this list",
   "~~   type one tilde",
@@ -29,7 +33,7 @@ export const escapeKeysHelp = [
 export class EscapeKeys {
   #position: Position = "line-start"
 
-  /** What to do, in order, for bytes as they were typed. Nothing after a `leave` is read. */
+  /** What to do, in order, for bytes as they were typed. Nothing after a `leave` or `detach` is read. */
   read(bytes: Uint8Array): KeyAction[] {
     if (this.#position === "left") return []
     const actions: KeyAction[] = []
@@ -56,7 +60,7 @@ export class EscapeKeys {
           const own = ownAction(byte)
           if (own !== undefined) {
             from = index + 1
-            this.#position = own.type === "leave" ? "left" : "line-start"
+            this.#position = own.type === "leave" || own.type === "detach" ? "left" : "line-start"
             actions.push(own)
           } else if (byte === tilde) {
             // The withheld one is dropped and this one goes on with what follows.
@@ -82,6 +86,8 @@ function ownAction(byte: number): Exclude<KeyAction, { readonly type: "send" }> 
   switch (byte) {
     case dot:
       return { type: "leave" }
+    case letterD:
+      return { type: "detach" }
     case questionMark:
       return { type: "help" }
     case controlZ:

@@ -96,8 +96,65 @@ describe("values", () => {
 
   test("what follows -- is the remote command's, options and further -- included", async () => {
     const invocation = await readCommandLine(["exec", "a", "-w", "/srv", "--", "grep", "-i", "--", "--help"], "0.0.0", {})
-    expect(invocation?.operands).toEqual({ name: "a", command: ["grep", "-i", "--", "--help"] })
+    expect(invocation?.operands).toEqual({ name: "a", processId: "", command: ["grep", "-i", "--", "--help"] })
     expect(invocation?.values).toMatchObject({ workdir: "/srv", interactive: false })
+  })
+})
+
+test("commands about a process take its id after the agent's name", async () => {
+  const invocation = await readCommandLine(["kill", "a", "5f1c0a9be2d4", "-s", "INT"], "0.0.0", {})
+  expect(invocation).toMatchObject({ operands: { name: "a", processId: "5f1c0a9be2d4" }, values: { signal: "SIGINT" } })
+})
+
+describe("signals", () => {
+  test.each([
+    ["KILL", "SIGKILL"],
+    ["SIGKILL", "SIGKILL"],
+    ["kill", "SIGKILL"],
+    ["sigusr1", "SIGUSR1"],
+    ["9", "SIGKILL"],
+    ["15", "SIGTERM"],
+  ])("%s is %s", async (text, signal) => {
+    expect(await valuesOf(["kill", "a", "b", "-s", text])).toEqual(expect.objectContaining({ signal }))
+  })
+
+  test("TERM is what is sent when nothing is said", async () => {
+    expect(await valuesOf(["kill", "a", "b"])).toMatchObject({ signal: "SIGTERM" })
+  })
+
+  // 10 is one signal on Linux and another on macOS.
+  test.each(["", "SIG", "SIGSIGKILL", "0", "10", "-9", "64", "SIGSEGV", "toString"])('"%s" is refused with the names there are', (text) => {
+    expect(() => settingOf("signal").read(text, undefined)).toThrow(/HUP, INT, QUIT, KILL, .*1, 2, 3, 9, 15/)
+  })
+})
+
+describe("where output begins", () => {
+  test.each([
+    ["screen", "screen"],
+    ["live", "live"],
+    ["0", 0],
+    ["9007199254740991", Number.MAX_SAFE_INTEGER],
+  ])("%s", (text, from) => {
+    expect(settingOf("from").read(text, undefined)).toBe(from)
+  })
+
+  test.each(["", "-1", "1.5", "1e3", "0x10", "9007199254740992", "Screen", "end"])('"%s" is refused', (text) => {
+    expect(() => settingOf("from").read(text, undefined)).toThrow(UsageError)
+  })
+})
+
+describe("sizes", () => {
+  test.each([
+    ["65536", 65_536],
+    ["64KiB", 65_536],
+    ["1MiB", 1_048_576],
+    ["64MiB", 67_108_864],
+  ])("%s is %i bytes", (text, bytes) => {
+    expect(settingOf("journalBytes").read(text, undefined)).toBe(bytes)
+  })
+
+  test.each(["", "65535", "63KiB", "65MiB", "67108865", "1MB", "1.5MiB", "MiB", "-1"])('"%s" is refused with the bounds', (text) => {
+    expect(() => settingOf("journalBytes").read(text, undefined)).toThrow(/64KiB to 64MiB/)
   })
 })
 

@@ -24,6 +24,8 @@ describe("at line start", () => {
     ["a tilde before another key goes on with it", "~/bin\r", "~/bin\r"],
     ["Enter after a tilde starts a new line", "~\r~.", "~\r<leave>"],
     ["nothing after leave is read", "~.rm -rf\r", "<leave>"],
+    ["detach, after which nothing is read either", "ls\r~d~.x", "ls\r<detach>"],
+    ["only a small d detaches", "~D", "~D"],
   ])("%s", (_title, typed, expected) => {
     expect(readAll(typed)).toBe(expected)
     expect(readAll(...typed), "one key at a time").toBe(expected)
@@ -31,7 +33,7 @@ describe("at line start", () => {
 })
 
 test("in the middle of a line a tilde is a tilde", () => {
-  expect(readAll("cd ~. x~?~~\r")).toBe("cd ~. x~?~~\r")
+  expect(readAll("cd ~. x~d~?~~\r")).toBe("cd ~. x~d~?~~\r")
 })
 
 test("only a tilde at line start waits; every other byte leaves in the call that brought it", () => {

@@ -81,6 +81,13 @@ describe("a command line that is none exits with 2, says why, and prints nothing
     [["gateway", "--port", "65536"], /"65536" is not a port/],
     [["ls", "--gateway", "http://user:pass@host"], /holds no credentials/],
     [["completion", "tcsh"], /bash, zsh, fish/],
+    [["attach", "a"], /missing required argument 'id'/],
+    [["ps", "a", "p1"], /"p1" is one argument too many/],
+    [["kill", "a", "p1", "-s", "SEGV"], /"SEGV" is not a signal .*HUP, INT/],
+    [["attach", "a", "p1", "--from", "-1"], /"-1" is neither a byte offset/],
+    [["attach", "a", "p1", "-i", "--read-only"], /-i and --read-only contradict/],
+    [["attach", "a", "p1", "--", "ls"], /attach takes no command/],
+    [["serve", "--name", "a", "--journal-bytes", "1KiB"], /64KiB to 64MiB/],
   ])("%j", async (argv, message) => {
     const { exitCode, stdout, stderr } = await runCli(argv)
     expect(stderr).toMatch(message)
@@ -105,13 +112,16 @@ describe("what the gateway's side can do wrong exits with 255", () => {
     },
   )
 
-  test.each([[["ls"]], [["info", "a"]], [["exec", "a", "--", "true"]]])("%j at a port where nothing listens", async (argv) => {
-    const url = `http://127.0.0.1:${await closedPort()}`
-    const { exitCode, stdout, stderr } = await runCli(argv, { TRUNKLINE_SECRET: "s3cret-value", TRUNKLINE_GATEWAY: url })
-    expect(stderr).toMatch(/^trunkline: cannot reach the gateway at http:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/)
-    expect(stderr).not.toContain("s3cret-value")
-    expect({ exitCode, stdout, lines: stderr.trimEnd().split("\n").length }).toEqual({ exitCode: 255, stdout: "", lines: 2 })
-  })
+  test.each([[["ls"]], [["info", "a"]], [["exec", "a", "--", "true"]], [["ps", "a"]], [["attach", "a", "p1"]], [["kill", "a", "p1"]]])(
+    "%j at a port where nothing listens",
+    async (argv) => {
+      const url = `http://127.0.0.1:${await closedPort()}`
+      const { exitCode, stdout, stderr } = await runCli(argv, { TRUNKLINE_SECRET: "s3cret-value", TRUNKLINE_GATEWAY: url })
+      expect(stderr).toMatch(/^trunkline: cannot reach the gateway at http:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/)
+      expect(stderr).not.toContain("s3cret-value")
+      expect({ exitCode, stdout, lines: stderr.trimEnd().split("\n").length }).toEqual({ exitCode: 255, stdout: "", lines: 2 })
+    },
+  )
 
   test("something else answers there", async () => {
     const url = await scriptedGateway((_request, response) => response.writeHead(502).end("<html>"))
