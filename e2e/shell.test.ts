@@ -271,15 +271,6 @@ describe("the terminal is given back", () => {
     expect(await screen.text()).toMatch(/connection lost: the agent does not know this link/)
   })
 
-  test("when its window is closed, trunkline ends and the remote shell is hung up", async () => {
-    const screen = await shell()
-    await screen.enter("echo pid=$$")
-    const remote = Number(/^pid=(\d+)$/m.exec(await screen.until(/^pid=\d+$/m))?.[1])
-    const local = await cliPid(screen)
-    await screen.closeWindow()
-    await world.until(async () => !(await runs(local)) && !(await runs(remote)))
-  })
-
   test("with ~. while the agent is away", async () => {
     const agent = await world.agent("absent", [], bash)
     const screen = await shell("absent")

@@ -132,7 +132,7 @@ export const settings = {
     unit: "bytes, KiB or MiB",
     default: 1_048_576,
     defaultText: "1MiB",
-    help: "output kept of each process, for who comes back to it: 64KiB to 64MiB",
+    help: "output kept of each process, for who comes back to it: 256KiB to 64MiB",
     read: readJournalBytes,
   }),
   keepEnded: setting<number>({
@@ -352,7 +352,7 @@ function readPort(value: string): number {
   return port
 }
 
-const journalBytesMin = 65_536
+const journalBytesMin = 262_144
 const journalBytesMax = 67_108_864
 const byteUnits: Readonly<Record<string, number>> = { "": 1, KiB: 1_024, MiB: 1_048_576 }
 
@@ -360,7 +360,7 @@ function readJournalBytes(value: string): number {
   const [, digits, unit = ""] = /^(\d{1,9})(KiB|MiB)?$/.exec(value) ?? []
   const bytes = Number(digits) * (byteUnits[unit] ?? Number.NaN)
   if (!(bytes >= journalBytesMin && bytes <= journalBytesMax))
-    throw new UsageError(`"${value}" is not a size from 64KiB to 64MiB: write bytes, or a number and KiB or MiB`)
+    throw new UsageError(`"${value}" is not a size from 256KiB to 64MiB: write bytes, or a number and KiB or MiB`)
   return bytes
 }
 

@@ -9,7 +9,9 @@ import { createLogger } from "../logging.ts"
 import { UsageError } from "../usage-error.ts"
 import { trunklineVersion } from "../version.ts"
 
-type ServeValues = Values<"name" | "gateway" | "secretFile" | "tokenFile" | "labels" | "gracePeriod" | "logLevel" | "logFormat">
+type ServeValues = Values<
+  "name" | "gateway" | "secretFile" | "tokenFile" | "labels" | "gracePeriod" | "journalBytes" | "keepEnded" | "logLevel" | "logFormat"
+>
 
 export async function run(values: ServeValues): Promise<number> {
   const name = nameOf(values.name)
@@ -39,6 +41,7 @@ export async function run(values: ServeValues): Promise<number> {
   })
   let announced = false
   const version = trunklineVersion()
+  const retention = { journalBytes: values.journalBytes, keepEndedMs: values.keepEnded }
   const outcome = await serve(
     {
       name,
@@ -47,7 +50,7 @@ export async function run(values: ServeValues): Promise<number> {
       labels: values.labels,
       logger,
       version,
-      openKeeper: () => openKeeper({ gateway: values.gateway, name, logger, version }),
+      openKeeper: () => openKeeper({ gateway: values.gateway, name, logger, version, retention }),
       drainMs: values.gracePeriod,
       force: force.signal,
       leave: leave.signal,

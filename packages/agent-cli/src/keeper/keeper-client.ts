@@ -15,6 +15,7 @@ import {
   slot as toSlot,
 } from "@trunkline/protocol"
 import type { GatewayLeg, SlotEvents } from "../agent/connection.ts"
+import type { Retention } from "../processes/process-table.ts"
 import { type ChannelEvents, KeeperChannel } from "./keeper-channel.ts"
 import { type FrameType, frameTypes, type KeeperControl, keeperProtocol, parseKeeperControl, type ServeControl } from "./keeper-wire.ts"
 
@@ -26,6 +27,7 @@ export interface KeeperClientOptions {
   readonly version: string
   /** Of processes that are started from now on; without secrets. */
   readonly environment: Readonly<Record<string, string>>
+  readonly retention?: Required<Retention>
   /** Whether it goes on when this process ends. */
   readonly outlivesUs: boolean
 }
@@ -168,8 +170,14 @@ export class KeeperClient implements SlotEvents {
 
   #greet(channel: KeeperChannel): void {
     this.#channel = channel
-    const { version, environment } = this.#options
-    this.#say({ type: "hello", protocol: { min: keeperProtocol, max: keeperProtocol }, version, environment })
+    const { version, environment, retention } = this.#options
+    this.#say({
+      type: "hello",
+      protocol: { min: keeperProtocol, max: keeperProtocol },
+      version,
+      environment,
+      ...(retention === undefined ? {} : { retention }),
+    })
   }
 
   #say(message: ServeControl): void {

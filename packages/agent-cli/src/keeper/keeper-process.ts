@@ -35,6 +35,7 @@ export function runKeeper(socket: string, name: string): void {
   let expectedUntilMs = performance.now() + firstServeMs
   const keeper = new Keeper({
     version: trunklineVersion(),
+    ledgerPath: socket.replace(/\.sock$/, ".runs"),
     adoptEnvironment(environment) {
       expectedUntilMs = 0
       adopt(environment)

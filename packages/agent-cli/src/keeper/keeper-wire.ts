@@ -46,6 +46,8 @@ const serveHelloSchema = v.object({
   version: v.string(),
   /** What processes that are started from now on find around them. No secrets. */
   environment: v.record(v.string(), v.string()),
+  /** How much output of a process is kept, in bytes, and a process after its end, in milliseconds; a keeper's own defaults without it. */
+  retention: v.optional(v.object({ journalBytes: count, keepEndedMs: count })),
 })
 
 const serveControlSchema = v.variant("type", [

@@ -14,6 +14,8 @@ export interface KeeperOptions {
   readonly version: string
   /** A serve's environment, from which processes get theirs. */
   readonly adoptEnvironment: (environment: Readonly<Record<string, string>>) => void
+  /** Where runs with idempotency keys are noted; in memory alone when absent. */
+  readonly ledgerPath?: string
   /** Nothing is left to keep, and nobody is there. May be called again. */
   readonly idle: () => void
 }
@@ -29,7 +31,7 @@ export class Keeper {
   readonly #options: KeeperOptions
   readonly #instance = randomUUID()
   readonly #log = new LogRelay()
-  readonly #kept = new Kept(this.#log.logger)
+  readonly #kept: Kept
   #newest: ServeSession | undefined
   /** Older serves that were told to leave. */
   #leaving: Promise<unknown> = Promise.resolve()
@@ -37,6 +39,7 @@ export class Keeper {
 
   constructor(options: KeeperOptions) {
     this.#options = options
+    this.#kept = new Kept(this.#log.logger, options.ledgerPath)
     this.#lookLater()
   }
 
@@ -72,7 +75,7 @@ export class Keeper {
     await this.#kept.gone(new AbortController().signal)
   }
 
-  async #greeted(session: ServeSession, { protocol, environment }: ServeHello): Promise<void> {
+  async #greeted(session: ServeSession, { protocol, environment, retention }: ServeHello): Promise<void> {
     const { version } = this.#options
     if (protocol.min > keeperProtocol || protocol.max < keeperProtocol) {
       session.say({ type: "unsupported", protocol: keeperProtocol, version })
@@ -86,6 +89,7 @@ export class Keeper {
     await this.#leaving
     if (this.#newest !== session || session.closed.aborted) return
     this.#options.adoptEnvironment(environment)
+    this.#kept.retain(retention)
     session.welcome({
       type: "welcome",
       protocol: keeperProtocol,
@@ -114,13 +118,13 @@ export class Keeper {
     this.#newest = undefined
     this.#log.writeTo(undefined)
     this.#lookLater()
-    if (this.#kept.isEmpty) this.#options.idle()
+    if (this.#kept.isForgettable) this.#options.idle()
   }
 
   #lookLater(): void {
     clearInterval(this.#look)
     this.#look = setInterval(() => {
-      if (this.#kept.isEmpty) this.#options.idle()
+      if (this.#kept.isForgettable) this.#options.idle()
     }, idleLookMs)
     // A keeper inside a serve must not hold it up.
     this.#look.unref()

@@ -6,7 +6,7 @@ import { dispatch } from "../agent/dispatch.ts"
 import { Links } from "../agent/links.ts"
 import { startExec } from "../processes/exec-process.ts"
 import { processTimes } from "../processes/process.ts"
-import { ProcessTable } from "../processes/process-table.ts"
+import { defaultRetention, ProcessTable, type Retention } from "../processes/process-table.ts"
 import { startPty } from "../processes/pty-process.ts"
 import { RunLedger } from "../processes/run-ledger.ts"
 import { Screen } from "../screen/screen.ts"
@@ -18,18 +18,26 @@ export class Kept {
   readonly links: Links
   readonly #logger: Logger
   readonly #processes: ProcessTable
+  #retention: Required<Retention> = defaultRetention
   #draining = false
 
   /** `ledgerPath`: where runs with idempotency keys are noted, so that the note outlives this process. */
   constructor(logger: Logger, ledgerPath?: string) {
     this.#logger = logger
     const epochMs = () => Date.now()
+    const kept = this
     this.#processes = new ProcessTable({
       clock: systemClock,
       epochMs,
       logger,
       spawn: ({ kind, open }, events) => (kind === "exec" ? startExec(open, events) : startPty(open, events)),
       screen: (size) => new Screen(size),
+      get journalBytes() {
+        return kept.#retention.journalBytes
+      },
+      get keepEndedMs() {
+        return kept.#retention.keepEndedMs
+      },
       ledger: new RunLedger({ epochMs, ...(ledgerPath === undefined ? {} : { path: ledgerPath }) }),
     })
     const context = { logger, processes: this.#processes, draining: () => this.#draining }
@@ -45,8 +53,19 @@ export class Kept {
     return this.#processes.runningCount
   }
 
+  /** No link is there and nothing runs. */
   get isEmpty(): boolean {
     return this.links.linkCount === 0 && this.processCount === 0
+  }
+
+  /** Nor has anything ended lately that its client may come back for, unless the agent was stopped on purpose. */
+  get isForgettable(): boolean {
+    return this.isEmpty && (this.#draining || this.#processes.endedCount === 0)
+  }
+
+  /** How much of processes to keep from now on, and for how long. */
+  retain(retention: Required<Retention> = defaultRetention): void {
+    this.#retention = retention
   }
 
   /** A serve has come: what an earlier one's stop refused is welcome again. */

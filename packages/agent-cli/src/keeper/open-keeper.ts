@@ -4,6 +4,7 @@ import { connect } from "node:net"
 import { duplexPair } from "node:stream"
 import { setTimeout as delay } from "node:timers/promises"
 import type { EndpointName, Logger } from "@trunkline/protocol"
+import type { Retention } from "../processes/process-table.ts"
 import { KeeperClient, type KeeperClientOptions } from "./keeper-client.ts"
 import { type KeeperPath, KeeperUnavailable, keeperPath, otherVersions } from "./keeper-path.ts"
 import { spawnKeeper, withoutSecrets } from "./spawn-keeper.ts"
@@ -13,6 +14,8 @@ export interface OpenKeeperOptions {
   readonly name: EndpointName
   readonly logger: Logger
   readonly version: string
+  /** The keeper's defaults when absent. */
+  readonly retention?: Required<Retention>
   /** Default: the process's own. */
   readonly environment?: NodeJS.ProcessEnv
   /** The keeper's program, if it is not this package's own. */
@@ -38,26 +41,38 @@ export async function openKeeper(options: OpenKeeperOptions): Promise<KeeperClie
       reason: error instanceof Error ? error.message : String(error),
       consequence: "what runs here ends with this process",
     })
-    return await openOwnKeeper(logger, version)
+    return await openOwnKeeper(logger, version, options.retention)
   }
 }
 
 /** A keeper inside this process, which keeps nothing beyond it. */
-export async function openOwnKeeper(logger: Logger, version: string): Promise<KeeperClient> {
+export async function openOwnKeeper(logger: Logger, version: string, retention?: Required<Retention>): Promise<KeeperClient> {
   // Only here, because an agent with a keeper has no use for all that it does.
   const { Keeper } = await import("./keeper.ts")
   const [near, far] = duplexPair()
   // Its environment is ours as it is.
   const keeper = new Keeper({ version, adoptEnvironment() {}, idle() {} })
   keeper.accept(far)
-  const client = KeeperClient.over(near, { logger, version, environment: {}, outlivesUs: false })
+  const client = KeeperClient.over(near, {
+    logger,
+    version,
+    environment: {},
+    outlivesUs: false,
+    ...(retention === undefined ? {} : { retention }),
+  })
   await client.welcomed
   return client
 }
 
 async function adoptOrSpawn({ socket }: KeeperPath, options: OpenKeeperOptions): Promise<KeeperClient> {
-  const { logger, version, name, environment = process.env } = options
-  const clientOptions: KeeperClientOptions = { logger, version, environment: withoutSecrets(environment), outlivesUs: true }
+  const { logger, version, name, retention, environment = process.env } = options
+  const clientOptions: KeeperClientOptions = {
+    logger,
+    version,
+    environment: withoutSecrets(environment),
+    outlivesUs: true,
+    ...(retention === undefined ? {} : { retention }),
+  }
   const giveUpAtMs = performance.now() + openMs
   let spawned = false
   while (performance.now() < giveUpAtMs) {

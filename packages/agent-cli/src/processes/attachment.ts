@@ -19,6 +19,8 @@ export interface AttachmentOptions {
   /** Offset of the first byte to send. */
   readonly offset: number
   readonly readOnly: boolean
+  /** It asked for this run; the others came to it. */
+  readonly isStarter?: boolean
   /** Where the stream ends; by default with the process. */
   readonly until?: number
   /** Makes the terminal's screen, for one who cannot be given all that led to it. */
@@ -31,6 +33,7 @@ const readBytes = 65_536
 export class Attachment {
   readonly stream: MuxStream
   readonly readOnly: boolean
+  readonly isStarter: boolean
   readonly #journal: Journal
   readonly #until: number | undefined
   readonly #repaint: AttachmentOptions["repaint"]
@@ -42,10 +45,13 @@ export class Attachment {
   #untold: SizeNotice | undefined
   /** The size of the client's window, last it said one. */
   size: Size | undefined
+  /** Bytes of input that it has sent. */
+  inputBytes = 0
 
   constructor(options: AttachmentOptions) {
     this.stream = options.stream
     this.readOnly = options.readOnly
+    this.isStarter = options.isStarter ?? false
     this.#journal = options.journal
     this.#offset = options.offset
     this.#until = options.until

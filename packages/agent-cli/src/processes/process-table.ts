@@ -13,7 +13,7 @@ import { TrackedProcess } from "./tracked-process.ts"
 
 export type ProcessRequest = { readonly kind: "exec"; readonly open: ExecOpen } | { readonly kind: "pty"; readonly open: PtyOpen }
 
-export interface ProcessTableOptions {
+export interface ProcessTableOptions extends Retention {
   readonly clock: Clock
   readonly epochMs: () => number
   readonly logger: Logger
@@ -21,25 +21,32 @@ export interface ProcessTableOptions {
   readonly spawn: (request: ProcessRequest, events: ProcessEvents) => Promise<AgentProcess>
   readonly screen: (size: Size) => ScreenModel
   readonly ledger: RunLedger
-  /** Bytes of output kept of each process; less than 256 KiB counts as that. */
+}
+
+/** What is kept, for how long. Looked at anew each time. */
+export interface Retention {
+  /** Bytes of output of each process, 262,144 at least. */
   readonly journalBytes?: number
-  /** Milliseconds a process is kept after its end. */
+  /** Milliseconds after a process's end. */
   readonly keepEndedMs?: number
 }
 
 /** What becomes of a request: a new process, the one that its key has started before, or what is still known of that one's run. */
 export type Started = { readonly type: "new" | "found"; readonly process: TrackedProcess } | { readonly type: "past"; readonly run: Run }
 
-/** Bytes: what a person scrolls back through, and the scrollback of the terminals people know. */
-export const defaultJournalBytes = 1_048_576
+export const defaultRetention: Required<Retention> = {
+  /** What a person scrolls back through, and the scrollback of the terminals people know. */
+  journalBytes: 1_048_576,
+  /** Long enough to come back after a coffee, or for a CI job to be retried. */
+  keepEndedMs: 300_000,
+}
+
 /** Bytes: twice what a screen may lag behind, and more than a process writes between the order to wait and its effect. */
 const journalBytesMin = 262_144
 /** Bytes of output kept of all processes that run, as far as the least of each allows. */
 const runningBytesMax = 268_435_456
 /** Bytes of memory for the output of those that ended; the oldest are forgotten first. */
 const endedBytesMax = 67_108_864
-/** Milliseconds: long enough to come back after a coffee, or for a CI job to be retried. */
-export const defaultKeepEndedMs = 300_000
 /** Processes of one agent at once. Each holds two or three descriptors and a few KiB here, and far more in the kernel. */
 const runningMax = 1_024
 /** Processes that have ended and are kept: a few MiB beside their output. */
@@ -74,6 +81,10 @@ export class ProcessTable {
 
   get runningCount(): number {
     return this.#running.size + this.#startingCount
+  }
+
+  get endedCount(): number {
+    return this.#ended.size
   }
 
   /** Those that run and those that are kept, oldest first. */
@@ -191,7 +202,7 @@ export class ProcessTable {
   /** Each process has its journal in full until there are very many. */
   readonly #journalBytes = (): number => {
     const share = runningBytesMax / Math.max(this.runningCount, 1)
-    return Math.max(journalBytesMin, Math.min(this.#options.journalBytes ?? defaultJournalBytes, share))
+    return Math.max(journalBytesMin, Math.min(this.#options.journalBytes ?? defaultRetention.journalBytes, share))
   }
 
   #endedNow(process: TrackedProcess, { exit, durationMs }: ProcessTrailer): void {
@@ -214,7 +225,7 @@ export class ProcessTable {
 
   /** Buries those whose time is over, and the oldest of too many. */
   #expire(): void {
-    const { clock, keepEndedMs = defaultKeepEndedMs } = this.#options
+    const { clock, keepEndedMs = defaultRetention.keepEndedMs } = this.#options
     const nowMs = clock.now()
     let keptBytes = this.#keptEnded().reduce((sum, process) => sum + process.heldBytes, 0)
     for (const [id, { process, atMs }] of this.#ended) {

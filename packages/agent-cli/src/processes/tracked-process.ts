@@ -24,6 +24,7 @@ import { Attachment, type AttachmentOptions, type Size } from "./attachment.ts"
 import type { Journal } from "./journal.ts"
 import { LiveScreen, type ScreenModel } from "./live-screen.ts"
 import type { AgentProcess, ProcessEvents } from "./process.ts"
+import { SharedSize } from "./shared-size.ts"
 
 export interface TrackedProcessOptions {
   readonly id: string
@@ -78,13 +79,12 @@ export class TrackedProcess {
   #pid = 0
   #lifetime: TrackedProcessOptions["lifetime"]
   #starterSeen = false
-  /** Those that asked for this run, more than one where a client asked again with its key. The process waits for them: their output may be for a pipe. */
-  readonly #starters = new Set<Attachment>()
   /** Clients that wait for the repaint they begin with. */
   #arriving = 0
-  /** Whose window decides the terminal's size: who typed last. */
-  #driver: Attachment | undefined
-  #size: Size | undefined
+  /** Of a terminal. */
+  readonly #size: SharedSize | undefined
+  /** Bytes of input that those who asked for this run have given, each the same from its beginning on. */
+  #inputBytes = 0
   #screenHolds = false
   #paused = false
   #hungUp = false
@@ -103,7 +103,10 @@ export class TrackedProcess {
     this.startedAt = options.epochMs()
     const { screen, clock, journal } = options
     if (screen === undefined) return
-    this.#size = screen.size
+    this.#size = new SharedSize(screen.size, this.#attachments, (size) => {
+      this.#screen?.resize(size.cols, size.rows)
+      if (this.#state.phase === "running") this.#state.process.resize(size.cols, size.rows)
+    })
     const hold = (held: boolean) => {
       this.#screenHolds = held
       this.#pace()
@@ -139,7 +142,8 @@ export class TrackedProcess {
   }
 
   describe(): ProcessDescription {
-    const { state, size } = { state: this.#state, size: this.#size }
+    const state = this.#state
+    const size = this.#size?.size
     return {
       id: this.id,
       kind: this.kind,
@@ -180,9 +184,8 @@ export class TrackedProcess {
     // One that asked again and is gone already was lost like the one before it; the first has nobody yet who could come back.
     const gone = this.#starterSeen ? "lost" : "left"
     this.#starterSeen = true
-    const attachment = new Attachment({ ...this.#viewOf(stream), offset: 0, readOnly: false })
+    const attachment = new Attachment({ ...this.#viewOf(stream), offset: 0, readOnly: false, isStarter: true })
     if (size !== undefined) attachment.size = size
-    this.#starters.add(attachment)
     this.#bind(attachment, { processId: this.id, pid: this.#pid }, gone)
   }
 
@@ -193,6 +196,7 @@ export class TrackedProcess {
       throw new TunnelError("bad-request", `offset ${from} is in the future: the process has written ${this.journal.to} bytes`)
     if (from === "screen" && this.kind === "pty") {
       this.#arriving += 1
+      if (view.size !== undefined && !view.readOnly && view.follow) this.#size?.arriving(view.size)
       return this.#repaint((screen) => {
         this.#arriving -= 1
         this.#attachAt(stream, { ...view, offset: this.journal.to }, screen)
@@ -214,7 +218,7 @@ export class TrackedProcess {
 
   /** Forgets its output, unless a client that started it has not taken all of it: that one keeps it by its stream. */
   forget(): void {
-    if (![...this.#starters].some(({ unread }) => unread)) this.journal.clear()
+    if (!this.#starters().some(({ unread }) => unread)) this.journal.clear()
     this.#finalScreen = undefined
     this.#dropScreen()
   }
@@ -247,8 +251,7 @@ export class TrackedProcess {
     // What came before the answer may have ended the stream.
     if (!this.#attachments.has(attachment)) return
     if (screen.byteLength > 0) stream.write(processTags.stdout, screen)
-    if (this.#driver === undefined && !attachment.readOnly) this.#drive(attachment)
-    else this.#tellSize(attachment)
+    this.#size?.joined(attachment)
     if (this.#state.phase === "ended") attachment.ended(this.#state.trailer)
     else attachment.pump()
     this.#pace()
@@ -277,8 +280,8 @@ export class TrackedProcess {
         if (tag !== processTags.stdin) throw new InvalidBody(`tag ${tag} is not stdin`)
         if (attachment.readOnly) return stream.reset(readOnlyError())
         if (this.#state.phase !== "running") return stream.consumed(cost)
-        if (attachment !== this.#driver) this.#drive(attachment)
-        this.#state.process.write(bytes, () => stream.consumed(cost))
+        this.#size?.typed(attachment)
+        this.#state.process.write(this.#freshInput(attachment, bytes), () => stream.consumed(cost))
       },
       message: (body) => {
         const message = checkBody(processMessageSchema, body)
@@ -287,10 +290,10 @@ export class TrackedProcess {
             if (attachment.readOnly) return stream.reset(readOnlyError())
             return this.signal(message.signal)
           case "resize":
-            return this.#windowChanged(attachment, { cols: message.cols, rows: message.rows })
+            return this.#size?.windowChanged(attachment, { cols: message.cols, rows: message.rows })
           case "detach":
             leaving = true
-            if (this.#starters.has(attachment)) this.#lifetime = "detached"
+            if (attachment.isStarter) this.#lifetime = "detached"
             return finished ? release() : undefined
           default:
             return assertNever(message)
@@ -299,7 +302,9 @@ export class TrackedProcess {
       finished: () => {
         finished = true
         if (leaving) return release()
-        if (!attachment.readOnly && this.#state.phase === "running") this.#state.process.endInput()
+        // One that asked again may be behind one that still writes.
+        const last = !attachment.isStarter || attachment.inputBytes === this.#inputBytes
+        if (last && !attachment.readOnly && this.#state.phase === "running") this.#state.process.endInput()
       },
       writable: () => {
         attachment.pump()
@@ -311,8 +316,8 @@ export class TrackedProcess {
 
   #left(attachment: Attachment, how: "left" | "lost"): void {
     this.#attachments.delete(attachment)
-    if (attachment === this.#driver) this.#drive(this.#writers().at(-1))
-    if (this.#starters.delete(attachment) && this.#starters.size === 0) {
+    this.#size?.left(attachment, this.#writers().at(-1))
+    if (attachment.isStarter && this.#starters().length === 0) {
       if (this.#mayGoOn(how)) this.#lifetime = this.#lifetime === "attached" ? "detached" : this.#lifetime
       else this.hangUp()
     }
@@ -334,6 +339,20 @@ export class TrackedProcess {
     }
   }
 
+  /** Whoever asks again for a run sends its input again: what the process has been given is not given twice. */
+  #freshInput(attachment: Attachment, bytes: Uint8Array): Uint8Array {
+    if (!attachment.isStarter) return bytes
+    const given = Math.min(this.#inputBytes - attachment.inputBytes, bytes.byteLength)
+    attachment.inputBytes += bytes.byteLength
+    this.#inputBytes = Math.max(this.#inputBytes, attachment.inputBytes)
+    return bytes.subarray(given)
+  }
+
+  /** Those that asked for this run, more than one where a client asked again with its key. The process waits for them: their output may be for a pipe. */
+  #starters(): Attachment[] {
+    return [...this.#attachments].filter(({ isStarter }) => isStarter)
+  }
+
   /** Those who may write, the newest last. */
   #writers(): Attachment[] {
     return [...this.#attachments].filter(({ readOnly }) => !readOnly)
@@ -345,42 +364,12 @@ export class TrackedProcess {
    */
   #pace(): void {
     const writers = this.#writers()
-    const awaited = writers.length > 0 && writers.every((each) => this.#starters.has(each) && each.behind)
+    const awaited = writers.length > 0 && writers.every((each) => each.isStarter && each.behind)
     const held = this.#screenHolds || awaited
     if (held === this.#paused || this.#state.phase !== "running") return
     this.#paused = held
     if (held) this.#state.process.pauseOutput()
     else this.#state.process.resumeOutput()
-  }
-
-  #windowChanged(attachment: Attachment, size: Size): void {
-    if (this.kind !== "pty" || attachment.readOnly) return
-    attachment.size = size
-    if (attachment === this.#driver || this.#driver === undefined) this.#drive(attachment)
-    else this.#tellSize(attachment)
-  }
-
-  /** Hands the terminal's size to this client's window. */
-  #drive(attachment: Attachment | undefined): void {
-    const before = this.#driver
-    this.#driver = attachment
-    const size = attachment?.size
-    const changed = size !== undefined && (size.cols !== this.#size?.cols || size.rows !== this.#size.rows)
-    if (changed) {
-      this.#size = size
-      this.#screen?.resize(size.cols, size.rows)
-      if (this.#state.phase === "running") this.#state.process.resize(size.cols, size.rows)
-    }
-    if (changed) for (const each of this.#attachments) this.#tellSize(each)
-    else if (before !== attachment) for (const each of [before, attachment]) if (each !== undefined) this.#tellSize(each)
-  }
-
-  #tellSize(attachment: Attachment): void {
-    if (this.#size === undefined) return
-    const driver = attachment === this.#driver
-    // Until somebody else comes the terminal is as large as its starter's window, which knows.
-    if (driver && this.#starters.has(attachment) && !attachment.knowsSize) return
-    attachment.tellSize(this.#size, driver)
   }
 
   #exited(trailer: ProcessTrailer): void {

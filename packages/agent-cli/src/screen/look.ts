@@ -77,9 +77,6 @@ export const isSameLook = (a: Look, b: Look): boolean =>
 /** Whether erasing leaves this: a background and nothing else. */
 export const isErasable = ({ fg, bg, urlId }: Look): boolean => fg === 0 && (bg & ~colorMask) === 0 && urlId === 0
 
-/** What erasing with this look leaves. */
-export const erasedLook = ({ bg }: Look): Look => ({ ...plainLook, bg: bg & colorMask })
-
 /** Without the hyperlink, which has a sequence of its own. */
 export function lookSequence(look: Look): string {
   const sgr = ["0"]

@@ -6,7 +6,7 @@ import { createRequire } from "node:module"
 import type { Terminal } from "@xterm/headless"
 import { textWidths } from "./widths.ts"
 
-export interface ExtendedAttributes {
+interface ExtendedAttributes {
   underlineStyle: number
   underlineColor: number
   /** 0 for none; any underline style reads as dashed while there is one. */

@@ -145,16 +145,16 @@ describe("where output begins", () => {
 
 describe("sizes", () => {
   test.each([
-    ["65536", 65_536],
-    ["64KiB", 65_536],
+    ["262144", 262_144],
+    ["256KiB", 262_144],
     ["1MiB", 1_048_576],
     ["64MiB", 67_108_864],
   ])("%s is %i bytes", (text, bytes) => {
     expect(settingOf("journalBytes").read(text, undefined)).toBe(bytes)
   })
 
-  test.each(["", "65535", "63KiB", "65MiB", "67108865", "1MB", "1.5MiB", "MiB", "-1"])('"%s" is refused with the bounds', (text) => {
-    expect(() => settingOf("journalBytes").read(text, undefined)).toThrow(/64KiB to 64MiB/)
+  test.each(["", "262143", "255KiB", "65MiB", "67108865", "1MB", "1.5MiB", "MiB", "-1"])('"%s" is refused with the bounds', (text) => {
+    expect(() => settingOf("journalBytes").read(text, undefined)).toThrow(/256KiB to 64MiB/)
   })
 })
 

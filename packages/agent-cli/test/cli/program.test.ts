@@ -87,7 +87,7 @@ describe("a command line that is none exits with 2, says why, and prints nothing
     [["attach", "a", "p1", "--from", "-1"], /"-1" is neither a byte offset/],
     [["attach", "a", "p1", "-i", "--read-only"], /-i and --read-only contradict/],
     [["attach", "a", "p1", "--", "ls"], /attach takes no command/],
-    [["serve", "--name", "a", "--journal-bytes", "1KiB"], /64KiB to 64MiB/],
+    [["serve", "--name", "a", "--journal-bytes", "1KiB"], /256KiB to 64MiB/],
   ])("%j", async (argv, message) => {
     const { exitCode, stdout, stderr } = await runCli(argv)
     expect(stderr).toMatch(message)
