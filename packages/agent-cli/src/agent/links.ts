@@ -48,6 +48,10 @@ interface LinkEntry {
   attempt: number
   slot: Slot | undefined
   cancelGrace: (() => void) | undefined
+  /** A stream was opened on it. */
+  used: boolean
+  /** What the client's socket is closed with, if it is not the link's error. */
+  reason: string | undefined
 }
 
 interface SlotEntry {
@@ -130,6 +134,18 @@ export class Links {
     for (const { mux } of this.#links.values()) mux.goAway(error)
   }
 
+  /**
+   * While the agent is about to stop: ends the links whose streams have all ended and whose clients have acknowledged it. A client that is not told
+   * so keeps its end of the link, for an exit that may still have to be sent again.
+   */
+  endFinished(error: TunnelError): void {
+    for (const link of [...this.#links.values()]) {
+      if (!link.used || link.mux.streamCount > 0 || link.mux.link.inFlightBytes > 0) continue
+      link.reason = "exec completed"
+      link.mux.link.end(error)
+    }
+  }
+
   endAll(error: TunnelError): void {
     for (const { mux } of [...this.#links.values()]) mux.link.end(error)
   }
@@ -202,13 +218,26 @@ export class Links {
           this.#links.delete(hello.link)
           this.#share()
           const code = error.code === "protocol-error" ? closeCodes.protocolError : closeCodes.normal
-          if (link.slot !== undefined && this.#slots.delete(link.slot)) this.#port?.detach(link.slot, code, `link ended: ${error.code}`)
+          if (link.slot !== undefined && this.#slots.delete(link.slot))
+            this.#port?.detach(link.slot, code, link.reason ?? `link ended: ${error.code}`)
           logger.info("link.ended", { principal: principal.id, code: error.code, message: error.message })
         },
       },
-      offered: (stream, body) => offered(stream, body, link.principal),
+      offered: (stream, body) => {
+        link.used = true
+        offered(stream, body, link.principal)
+      },
     })
-    const link: LinkEntry = { mux, secretHash: hash(hello.secret), principal, attempt: 0, slot: undefined, cancelGrace: undefined }
+    const link: LinkEntry = {
+      mux,
+      secretHash: hash(hello.secret),
+      principal,
+      attempt: 0,
+      slot: undefined,
+      cancelGrace: undefined,
+      used: false,
+      reason: undefined,
+    }
     this.#links.set(hello.link, link)
     mux.link.setBudget(this.#shareBytes)
     mux.link.setWindow(this.#shareBytes)

@@ -78,8 +78,13 @@ export class Kept {
     this.#draining = true
     const streams = this.links.streamCount
     if (streams > 0) this.#logger.info("agent.draining", { streams })
-    this.links.goAway(new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" }))
-    await until(() => this.links.streamCount === 0, signal)
+    const stopped = new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" })
+    this.links.goAway(stopped)
+    const drained = () => {
+      this.links.endFinished(stopped)
+      return this.links.streamCount === 0
+    }
+    await until(drained, signal)
   }
 
   /** Ends all links, which hangs up what runs for them. */

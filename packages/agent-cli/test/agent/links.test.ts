@@ -250,6 +250,21 @@ describe("a link that ends", () => {
   })
 })
 
+test('endFinished closes a client whose streams have ended with 1000 "exec completed", once it has acknowledged the end, and no other', () => {
+  const slots = new Slots()
+  slots.attach(1).sayControl(hello({ link: linkId(1) }))
+  const done = up(slots, 2, { link: linkId(2) })
+  up(slots, 3, { link: linkId(3) })
+  const stopped = new TunnelError("agent-stopped", "soon")
+  slots.offers[0]?.stream.reject(new TunnelError("denied", "no"))
+  slots.clock.settle()
+  slots.links.endFinished(stopped)
+  expect(slots.detaches).toEqual([])
+  done.sayFrames([])
+  slots.links.endFinished(stopped)
+  expect(slots.detaches).toEqual([{ slot: 2, code: 1000, reason: "exec completed" }])
+})
+
 test("goAway tells every client, and open streams go on", () => {
   const slots = new Slots()
   const peer = up(slots)
