@@ -15,6 +15,16 @@ async function displace(name: string, generation: number): Promise<void> {
   await evictDurableObject(objectOf(name))
 }
 
+describe("a second connection of one agent", () => {
+  test("[GW4] wins at once, and the first is closed with 1012, after which an agent dials again: it may have been the late one", async () => {
+    const name = freshName()
+    const first = await connectAgent(name, { instance: "the same" })
+    const second = await connectAgent(name, { instance: "the same" })
+    expect(await first.agent.closed).toEqual({ code: 1012, reason: "replaced by another connection of this agent" })
+    expect(second.generation).toBe(2)
+  })
+})
+
 describe("a second agent under one name", () => {
   test("wins at once, and the first is closed with the final 4009", async () => {
     const name = freshName()
@@ -120,7 +130,7 @@ describe("with takeover refused", () => {
     const holder = await connectAgent(name, { instance: "holder" })
     const again = await connectAgent(name, { instance: "holder" })
     expect(again.generation).toBe(2)
-    expect((await holder.agent.closed).code).toBe(4009)
+    expect((await holder.agent.closed).code).toBe(1012)
   })
 
   test("another instance takes the name from one that has not been heard for too long", async () => {

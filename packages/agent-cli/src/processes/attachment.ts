@@ -82,7 +82,8 @@ export class Attachment {
       this.#offset += piece.bytes.byteLength
     }
     if (this.#repainting || this.#offset < end) return
-    if (this.#trailer !== undefined) this.stream.finish(this.#trailer)
+    // One who looks at the past alone is not told of an exit whose output it has not seen.
+    if (this.#trailer !== undefined && end === this.#journal.to) this.stream.finish(this.#trailer)
     else if (this.#until !== undefined) this.stream.finish()
   }
 

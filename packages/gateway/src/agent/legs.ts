@@ -102,7 +102,7 @@ export class Legs {
     }
     const now = Date.now()
     const generation = (record?.generation ?? 0) + 1
-    if (older !== undefined) this.#sockets.retire(older.socket, closeCodes.replaced, "replaced by a newer agent")
+    if (older !== undefined) this.#replace(older, record?.instance === hello.instance)
     // With each return of an agent that is soon lost again all its clients would greet it and send again what it lacks.
     if (this.#isFlapping(record, generation, now)) this.#closeClients(this.#sockets.clients(), closeCodes.flapping, "upstream flapping")
     const clients = this.#sockets.clients()
@@ -126,6 +126,15 @@ export class Legs {
     this.#sockets.send(socket, encodeControl({ type: "welcome", protocol: protocolVersion, name, generation }))
     for (const client of clients) this.#attach(socket, client)
     this.#tellClients("back", clients)
+  }
+
+  /**
+   * An agent that has dialled again is not told to stop: after a freeze the hello of a connection that it has given up may arrive behind that
+   * of the one it uses, and it dials once more then.
+   */
+  #replace(older: Leg<"agent">, isSameAgent: boolean): void {
+    if (isSameAgent) this.#sockets.retire(older.socket, closeCodes.restart, "replaced by another connection of this agent")
+    else this.#sockets.retire(older.socket, closeCodes.replaced, "replaced by a newer agent")
   }
 
   /** Takes a client's socket for an agent that is here, or away; throws a TunnelError when there is no room. */
