@@ -1,12 +1,19 @@
 /**
  * The model of what a terminal shows that saw all output of a process, for a client that attaches in the middle.
  *
- * It repaints exactly what xterm.js models. Outside of that, and not repainted: images (sixel, kitty, iTerm), lines of
- * double width or height, left and right margins, the pointer's shape, the clipboard, in-band reports of the size. Of what
- * xterm.js models, these are not restored: that the first line of the scrollback continues one that is gone; the origin
- * mode, the kind of underline and the link within a saved cursor; a character set restored with the cursor after another
- * took its slot; names of icons put aside; a wrap that is pending over a cell that was erased alone (it becomes a space);
- * on a screen of one row, erased cells at the end of a line that continues. Emoji that are sequences count one by one.
+ * A repaint restores what xterm.js models, and the modes it ignores that `modes.ts` and `keyboard.ts` name. It has nothing of
+ * images, lines of double width or height, left and right margins, the pointer, the clipboard, progress and prompt marks, and
+ * reports of the size within the output. Emoji of several code points count as many columns as those together.
+ *
+ * Of what xterm.js models, these are not restored:
+ * - that the first line of all continues one that is gone; the names of icons that were put aside
+ * - the saved cursor of the screen that is not shown if that is the alternate one; in any saved cursor, origin mode, the kind
+ *   of underlines, the link, and that a wrap was pending
+ * - a character set that came back with the cursor after its slot was changed: its slot has it, too
+ * - a wrap pending over a cell that was erased or scrolled in alone: the cell becomes a space
+ * - halves of wide characters in another look that fill a whole line; a wide character that was dropped at the right edge
+ *   without automatic wrapping, for a combining character after it
+ * - on a screen of one row, erased cells at the end of a line that goes on
  */
 import { Charsets } from "./charsets.ts"
 import { Keyboard } from "./keyboard.ts"

@@ -26,6 +26,8 @@ export function unfinishedCharacterBytes(bytes: Uint8Array): number {
 
 const bell = 0x07
 const escapeByte = 0x1b
+/** The first byte of controls beyond ASCII (C1). */
+const longControlByte = 0xc2
 /** Stands for all characters beyond ASCII and the controls. */
 const beyondAscii = 0xa0
 
@@ -61,8 +63,8 @@ export class UnfinishedSequence {
   read(bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; ) {
       const byte = bytes[i] ?? 0
-      // Nearly all bytes are plain text within plain text.
-      if (this.#state === "text" && byte !== escapeByte && byte < 0x80) i += 1
+      // Nearly all bytes are text within text: a sequence begins with one of two bytes, which are in no other character.
+      if (this.#state === "text" && byte !== escapeByte && byte !== longControlByte) i += 1
       else i = this.#readCharacter(bytes, i)
     }
   }
@@ -79,15 +81,16 @@ export class UnfinishedSequence {
     while (end < at + length && isContinuation(bytes[end] ?? 0)) end += 1
     // One that is cut short, or begins in its middle, counts for nothing.
     if (length === 0 || end < at + length) return end
-    const character = bytes.subarray(at, end)
-    const isLongControl = length === 2 && character[0] === 0xc2 && (character[1] ?? 0) < beyondAscii
-    this.#readCode(length === 1 ? (character[0] ?? 0) : isLongControl ? (character[1] ?? 0) : beyondAscii, character)
+    const last = bytes[end - 1] ?? 0
+    const isLongControl = length === 2 && bytes[at] === longControlByte && last < beyondAscii
+    this.#readCode(length === 1 || isLongControl ? last : beyondAscii, bytes, at, end)
     return end
   }
 
-  #readCode(code: number, bytes: Uint8Array): void {
-    if (code === escapeByte) return this.#begin("escape", bytes)
-    if (code >= 0x80 && code < beyondAscii) return this.#begin(longControls.get(code) ?? "text", bytes)
+  /** One that is `bytes` from `at` to before `end`. */
+  #readCode(code: number, bytes: Uint8Array, at: number, end: number): void {
+    if (code === escapeByte) return this.#begin("escape", bytes, at, end)
+    if (code >= 0x80 && code < beyondAscii) return this.#begin(longControls.get(code) ?? "text", bytes, at, end)
     // Cancel and substitute end everything.
     if (code === 0x18 || code === 0x1a) return this.#end()
     switch (this.#state) {
@@ -95,46 +98,46 @@ export class UnfinishedSequence {
         return
       case "escape":
       case "intermediate":
-        return this.#readEscaped(code, bytes)
+        return this.#readEscaped(code, bytes, at, end)
       case "control":
       case "malformed":
-        return this.#readControl(code, bytes)
+        return this.#readControl(code, bytes, at, end)
       case "command":
         if (code === bell) this.#end()
-        else if (code >= 0x20) this.#keep(bytes)
+        else if (code >= 0x20) this.#keep(bytes, at, end)
         return
       case "device":
         if (code >= beyondAscii) this.#end()
-        else if (code >= 0x20) this.#keep(bytes)
+        else if (code >= 0x20) this.#keep(bytes, at, end)
         if (code >= 0x40 && code < 0x7f) this.#state = "deviceText"
         return
       case "deviceText":
-        return this.#keep(bytes)
+        return this.#keep(bytes, at, end)
       case "ignored":
         if (code >= beyondAscii) this.#end()
-        else this.#keep(bytes)
+        else this.#keep(bytes, at, end)
         return
     }
   }
 
   /** Controls within a sequence are done at once: they are no part of it. */
-  #readEscaped(code: number, bytes: Uint8Array): void {
+  #readEscaped(code: number, bytes: Uint8Array, at: number, end: number): void {
     if (code < 0x20 || code === 0x7f) return
     if (code < 0x30) {
-      this.#keep(bytes)
+      this.#keep(bytes, at, end)
       this.#state = "intermediate"
       return
     }
     const begun = this.#state === "escape" ? escapedControls.get(code) : undefined
     if (begun === undefined) return this.#end()
-    this.#keep(bytes)
+    this.#keep(bytes, at, end)
     this.#state = begun
   }
 
-  #readControl(code: number, bytes: Uint8Array): void {
+  #readControl(code: number, bytes: Uint8Array, at: number, end: number): void {
     if (code < 0x20 || code === 0x7f) return
     if (code >= beyondAscii ? this.#state === "control" : code >= 0x40) return this.#end()
-    this.#keep(bytes)
+    this.#keep(bytes, at, end)
     if (code < beyondAscii && this.#isMisplaced(code)) this.#state = "malformed"
   }
 
@@ -147,10 +150,10 @@ export class UnfinishedSequence {
     return (before >= 0x20 && before < 0x30) || (code >= 0x3c && !isFirst)
   }
 
-  #begin(state: State, bytes: Uint8Array): void {
+  #begin(state: State, bytes: Uint8Array, at: number, end: number): void {
     this.#end()
     this.#state = state
-    if (state !== "text") this.#keep(bytes)
+    if (state !== "text") this.#keep(bytes, at, end)
   }
 
   #end(): void {
@@ -159,9 +162,9 @@ export class UnfinishedSequence {
     this.#isTooLong = false
   }
 
-  #keep(bytes: Uint8Array): void {
-    if (this.#kept.length + bytes.length <= keptBytesMax) this.#kept.push(...bytes)
-    else this.#isTooLong = true
+  #keep(bytes: Uint8Array, at: number, end: number): void {
+    if (this.#kept.length >= keptBytesMax) this.#isTooLong = true
+    else for (let i = at; i < end; i += 1) this.#kept.push(bytes[i] ?? 0)
   }
 
   /** In place of a sequence that is not kept whole: one of no meaning that takes the rest and ends as that does. */

@@ -34,17 +34,30 @@ const watchedModes: ReadonlyMap<number, boolean> = new Map([
 /** Plain colours, the ASCII character set, the normal keypad. */
 const plainText = "\u001b[0m\u001b(B\u001b>"
 
+/** What programs set to a number, 0 being a fresh terminal's: a sequence that sets it, and how it is written. */
+const watchedNumbers = {
+  /** Shape of the cursor. */
+  shape: (value: number) => `\u001b[${value} q`,
+  /** xterm's modifyOtherKeys. */
+  otherKeys: (value: number) => `\u001b[>4;${value}m`,
+  /** Flags of the kitty keyboard protocol: what a program pushed is taken off, whoever had set some before. */
+  kittyKeys: (value: number) => (value === 0 ? "\u001b[<99u\u001b[=0u" : `\u001b[>${value}u`),
+} as const
+type WatchedNumber = keyof typeof watchedNumbers
+
 const escapeByte = 0x1b
 /** Characters of an unfinished sequence that are kept for the next chunk; real ones are far shorter. */
 const carriedMax = 64
+const sequencePattern =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is read
+  /\u001b(?:\[\?(?<modes>[0-9;]*)(?<switch>[hl])|\[(?<shape>\d*) q|\[>4;?(?<otherKeys>\d*)m|\[(?<kittyVerb>[<=>])(?<kittyKeys>\d*)(?:;\d*)?u|c)/g
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is read
-const sequencePattern = /\u001b(?:\[\?([0-9;]*)([hl])|c)/g
-// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is read
-const unfinishedPattern = /\u001b(?:\[(?:\?[0-9;]*)?)?$/
+const unfinishedPattern = /\u001b(?:\[(?:[<=>?]?[0-9;]* ?)?)?$/
 
 export class TerminalModes {
   /** Only those that differ from a fresh terminal's. */
   readonly #changed = new Map<number, boolean>()
+  readonly #numbers = new Map<WatchedNumber, number>()
   #carried = ""
 
   /** Output in the order the terminal gets it. */
@@ -52,9 +65,16 @@ export class TerminalModes {
     if (this.#carried === "" && bytes.indexOf(escapeByte) === -1) return
     // One character a byte: sequences are ASCII, and nothing else matters here.
     const text = this.#carried + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
-    for (const [, numbers, set] of text.matchAll(sequencePattern)) {
-      if (numbers === undefined) this.#changed.clear()
-      else for (const number of numbers.split(";")) this.#note(Number(number), set === "h")
+    for (const { groups = {} } of text.matchAll(sequencePattern)) {
+      const { modes, shape, otherKeys, kittyVerb, kittyKeys } = groups
+      if (modes !== undefined) for (const mode of modes.split(";")) this.#note(Number(mode), groups.switch === "h")
+      else if (shape !== undefined) this.#numbers.set("shape", Number(shape))
+      else if (otherKeys !== undefined) this.#numbers.set("otherKeys", Number(otherKeys))
+      else if (kittyVerb !== undefined) this.#numbers.set("kittyKeys", kittyVerb === "<" ? 0 : Number(kittyKeys))
+      else {
+        this.#changed.clear()
+        this.#numbers.clear()
+      }
     }
     const unfinished = unfinishedPattern.exec(text)?.[0] ?? ""
     this.#carried = unfinished.length <= carriedMax ? unfinished : ""
@@ -62,12 +82,14 @@ export class TerminalModes {
 
   /** What makes the terminal a fresh one again. */
   reset(): string {
-    return [...this.#changed].map(([mode, on]) => switchMode(mode, !on)).join("") + plainText
+    const numbers = [...this.#numbers.keys()].map((name) => watchedNumbers[name](0))
+    return [...this.#changed].map(([mode, on]) => switchMode(mode, !on)).join("") + numbers.join("") + plainText
   }
 
   /** What brings it back to how the remote program had it, after a `reset`. */
   restore(): string {
-    return [...this.#changed].map(([mode, on]) => switchMode(mode, on)).join("")
+    const numbers = [...this.#numbers].filter(([, value]) => value > 0).map(([name, value]) => watchedNumbers[name](value))
+    return [...this.#changed].map(([mode, on]) => switchMode(mode, on)).join("") + numbers.join("")
   }
 
   #note(mode: number, on: boolean): void {

@@ -28,6 +28,19 @@ test("a sequence cut anywhere is read all the same", () => {
   }
 })
 
+test.each([
+  ["cursor's shape", "\u001b[5 q", "\u001b[0 q", "\u001b[5 q"],
+  ["way of reporting keys (xterm)", "\u001b[>4;2m", "\u001b[>4;0m", "\u001b[>4;2m"],
+  ["way of reporting keys (kitty, pushed)", "\u001b[>31u", "\u001b[<99u\u001b[=0u", "\u001b[>31u"],
+  ["way of reporting keys (kitty, set)", "\u001b[=5;1u", "\u001b[<99u\u001b[=0u", "\u001b[>5u"],
+])("the %s that a program chose is taken back, and given back to it", (_, said, reset, restore) => {
+  for (let cut = 1; cut <= said.length; cut++) {
+    const modes = modesAfter(`x${said.slice(0, cut)}`, `${said.slice(cut)}y`)
+    expect(modes.reset(), `cut at ${cut}`).toBe(`${reset}${plainText}`)
+    expect(modes.restore()).toBe(restore)
+  }
+})
+
 test("a full reset of the terminal forgets all modes", () => {
   expect(modesAfter("\u001b[?1049h\u001bc").reset()).toBe(plainText)
 })
