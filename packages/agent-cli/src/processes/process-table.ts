@@ -3,15 +3,14 @@
  * still has a line here that says when and how it ended, for whoever comes too late.
  */
 import { randomBytes } from "node:crypto"
-import { type Clock, type ExecOpen, type Exit, type Logger, type ProcessTrailer, type PtyOpen, TunnelError } from "@trunkline/protocol"
+import { type Clock, type Exit, type Logger, type ProcessTrailer, TunnelError } from "@trunkline/protocol"
 import type { Size } from "./attachment.ts"
 import { Journal } from "./journal.ts"
 import type { ScreenModel } from "./live-screen.ts"
 import type { AgentProcess, ProcessEvents } from "./process.ts"
+import type { ProcessRequest } from "./process-request.ts"
 import type { Run, RunLedger } from "./run-ledger.ts"
 import { TrackedProcess } from "./tracked-process.ts"
-
-export type ProcessRequest = { readonly kind: "exec"; readonly open: ExecOpen } | { readonly kind: "pty"; readonly open: PtyOpen }
 
 export interface ProcessTableOptions extends Retention {
   readonly clock: Clock

@@ -8,7 +8,7 @@ import { dirname } from "node:path"
 import { promisify } from "node:util"
 import { exitSchema, type ProcessTrailer, processIdSchema, TunnelError } from "@trunkline/protocol"
 import * as v from "valibot"
-import type { ProcessRequest } from "./process-table.ts"
+import type { ProcessRequest } from "./process-request.ts"
 
 export interface Run {
   readonly processId: string

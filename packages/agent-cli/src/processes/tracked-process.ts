@@ -25,6 +25,7 @@ import type { Journal } from "./journal.ts"
 import { LiveScreen, type ScreenModel } from "./live-screen.ts"
 import type { AgentProcess, ProcessEvents } from "./process.ts"
 import { SharedSize } from "./shared-size.ts"
+import { shownArgv } from "./shown-argv.ts"
 
 export interface TrackedProcessOptions {
   readonly id: string
@@ -57,9 +58,6 @@ export interface ViewOptions extends Pick<AttachmentOptions, "offset" | "readOnl
 
 /** Attachments of one process. Each may hold a stream's queue, 256 KiB. */
 const attachmentsMax = 64
-
-/** Characters of argv that a description has room for: a thousand of them are one listing. */
-const shownArgvMax = 512
 
 const noBytes: Uint8Array = new Uint8Array(0)
 
@@ -389,19 +387,3 @@ const readOnlyError = (): TunnelError =>
 /** A client that left, or an agent that stops, means it; any other end is a loss. */
 const wasDeliberate = (error: TunnelError | undefined): boolean =>
   error === undefined || error.code === "aborted" || error.code === "agent-stopped"
-
-function shownArgv(argv: readonly string[]): string[] {
-  let free = shownArgvMax
-  const shown: string[] = []
-  for (const argument of argv) {
-    if (argument.length > free) {
-      // By way of bytes: a part of a string holds the whole, which may be 256 KiB for as long as the process is kept.
-      shown.push(`${Buffer.from(argument.slice(0, Math.max(0, free - 1))).toString()}…`)
-      break
-    }
-    shown.push(argument)
-    // One more, because an empty argument takes room too.
-    free -= argument.length + 1
-  }
-  return shown
-}

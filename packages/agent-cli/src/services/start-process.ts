@@ -1,7 +1,8 @@
 /** The kinds `exec` and `pty` at the agent: start a process, and bind the stream to it. */
 import { assertNever, checkBody, execOpenSchema, type MuxStream, type Principal, ptyOpenSchema, TunnelError } from "@trunkline/protocol"
 import type { Size } from "../processes/attachment.ts"
-import type { ProcessRequest, ProcessTable } from "../processes/process-table.ts"
+import type { ProcessRequest } from "../processes/process-request.ts"
+import type { ProcessTable } from "../processes/process-table.ts"
 import type { Run, RunEnd } from "../processes/run-ledger.ts"
 
 /** Rejects with TunnelError or InvalidBody for what could not be started. */

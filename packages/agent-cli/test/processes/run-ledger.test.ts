@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { ExecOpen, PtyOpen } from "@trunkline/protocol"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import type { ProcessRequest } from "../../src/processes/process-table.ts"
+import type { ProcessRequest } from "../../src/processes/process-request.ts"
 import { RunLedger } from "../../src/processes/run-ledger.ts"
 
 const dayMs = 86_400_000

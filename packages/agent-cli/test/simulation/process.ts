@@ -4,7 +4,7 @@
  */
 import type { Exit, SignalName } from "@trunkline/protocol"
 import type { AgentProcess, ProcessEvents } from "../../src/processes/process.ts"
-import type { ProcessRequest } from "../../src/processes/process-table.ts"
+import type { ProcessRequest } from "../../src/processes/process-request.ts"
 import { Collected, difference, patternBytes, sameBytes } from "./pattern.ts"
 import type { SleepingClock } from "./sleeping-clock.ts"
 import type { World } from "./world.ts"
