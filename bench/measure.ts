@@ -63,7 +63,7 @@ const each = (before: IdleCost, after: IdleCost, agents: number): IdleCost => ({
 })
 
 /** Memory and open descriptors of a process, from /proc (Linux only). */
-const readProcess = (pid: number): IdleCost => {
+export const readProcess = (pid: number): IdleCost => {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")
   const kibibytes = (field: string): number => {
     const value = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(rollup)?.[1]

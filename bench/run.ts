@@ -7,9 +7,13 @@ import { once } from "node:events"
 import { readFileSync, writeFileSync } from "node:fs"
 import { cpus, platform, release, totalmem } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
+import { limits } from "@trunkline/protocol"
 import { startPty } from "../packages/agent-cli/src/processes/pty-process.ts"
+import { startEnd } from "./end-process.ts"
 import { startFloor } from "./floor/floor.ts"
 import { type IdleCost, measureIdle, measureRoundTrip, measureThroughput } from "./measure.ts"
+import { measureCuts } from "./ours/cuts.ts"
+import type { LinkTasks } from "./ours/link-end.ts"
 import { startOurs } from "./ours/ours.ts"
 import { type Comparison, json, median, percentile, table } from "./statistics.ts"
 
@@ -58,6 +62,7 @@ interface Round {
   readonly trueUs: number
   readonly rate: number
   readonly pacedRate: number
+  readonly acknowledgements: number
 }
 
 /** Floor and ours alternate, so that a slow minute of the machine touches both. */
@@ -74,6 +79,7 @@ async function round(): Promise<Round> {
   const { megabytesPerSecond: pacedRate } = await measureThroughput(ours, 1)
   await ours.closeTerminal()
   const { megabytesPerSecond: rate } = await measureThroughput(ours, 1)
+  const { acknowledgements } = ours
   await ours.stop()
   return {
     floorTripUs: floorTrip.p50Us,
@@ -86,6 +92,7 @@ async function round(): Promise<Round> {
     trueUs,
     rate,
     pacedRate,
+    acknowledgements,
   }
 }
 
@@ -104,6 +111,33 @@ interface IdleCosts {
   readonly hibernated: IdleCost
 }
 
+interface Links {
+  /** Microseconds per megabyte. */
+  readonly resumeCostUs: number
+  readonly idleBytes: number
+}
+
+async function links(): Promise<Links> {
+  const end = startEnd<LinkTasks>(new URL("ours/link-end.ts", import.meta.url))
+  const idleBytes = await end.call("idleLinks", { count: 1_000 })
+  const resumeCostUs = await end.call("resumeCost", undefined)
+  await end.stop()
+  return { resumeCostUs, idleBytes }
+}
+
+/** Medians of cuts on each leg, in milliseconds, and what an agent takes that idles in the wait before them, in bytes. */
+async function cuts() {
+  const ours = await startOurs()
+  await ours.closeTerminal()
+  let memory = ours.memory()
+  const waitsMs = await measureCuts(async () => {
+    await delay(10_000)
+    memory = ours.memory()
+    await ours.stop()
+  })
+  return { ...memory, clientMs: median(waitsMs.client), agentMs: median(waitsMs.agent), bothMs: median(waitsMs.both) }
+}
+
 const results: Round[] = []
 for (let count = 1; count <= rounds; count++) {
   console.error(`round ${count} of ${rounds}`)
@@ -111,9 +145,15 @@ for (let count = 1; count <= rounds; count++) {
 }
 console.error("idle agents")
 const idles = await idle()
+console.error("links and cuts")
+const link = await links()
+const cut = await cuts()
 
 const of = (field: keyof Round): number => median(results.map((result) => result[field]))
 const kibibytes = (bytes: number): number => bytes / 1024
+const mebibytes = (bytes: number): number => bytes / 2 ** 20
+/** Microseconds that a megabyte of output takes. */
+const outputUs = 1e6 / of("rate")
 const comparisons: readonly Comparison[] = [
   { name: "round trip of a key and its echo, p50", unit: "µs", floor: of("floorTripUs"), ours: of("keyUs"), atMost: 1.5 },
   {
@@ -160,6 +200,14 @@ const comparisons: readonly Comparison[] = [
     ours: idles.ours.hibernated.descriptors,
     atMost: 1.15,
   },
+  { name: "cut of the client's leg under output, to the first new byte", unit: "ms", ours: cut.clientMs, bound: 100 },
+  { name: "cut of the agent's leg", unit: "ms", ours: cut.agentMs, bound: 100 },
+  { name: "cut of both", unit: "ms", ours: cut.bothMs, bound: 100 },
+  { name: "resuming: work of both ends, of the time that output takes", unit: "%", ours: (100 * link.resumeCostUs) / outputUs, bound: 2 },
+  { name: "resuming: acknowledgements that travel alone, per MB of output", unit: "messages", ours: of("acknowledgements") },
+  { name: "idle link: agent's memory (heap and buffers)", unit: "KiB", ours: kibibytes(link.idleBytes), bound: 32 },
+  { name: "idle serve: memory (PSS)", unit: "MiB", ours: mebibytes(cut.servePssBytes) },
+  { name: "idle keeper: memory (PSS)", unit: "MiB", ours: mebibytes(cut.keeperPssBytes) },
 ]
 
 const debian = readFileSync("/etc/os-release", "utf8").match(/^PRETTY_NAME="(.*)"$/m)?.[1] ?? platform()
@@ -169,6 +217,12 @@ const report = `# Measured
 Made by \`pnpm bench\`: medians of ${rounds} rounds in one run, bare relay and ours in turn. Client, gateway and agent share the machine's cores, so these are CPU
 budgets, and only ratios of one run mean anything. The floor is a Worker and a Durable Object that forward WebSocket messages and do nothing else, with \`ws\` at both
 ends: same library, same masking, 1 MiB in flight.
+
+What has no floor is measured against a bound of its own. A cut resets a leg that has been up for 10 s, under output as fast as the path,
+and the network is back at once; the first new byte is one that had not been sent at the cut. What resuming costs is the processor time
+of both ends of a link beyond the frame codec's, ${link.resumeCostUs.toFixed(0)} µs per MB, of the ${outputUs.toFixed(0)} µs that a MB of output takes here;
+its acknowledgements cross the gateway too, where each that is not part of another message is a message more beside the
+${(1e6 / limits.dataBytesMax).toFixed(0)} or so that hold a MB of output. PSS divides what processes share, such as Node's own code, among all that run here.
 
 Machine: ${machine}. Spawning \`true\` alone takes ${of("spawnUs").toFixed(0)} µs here, a key's echo on a
 terminal of its own ${of("terminalUs").toFixed(0)} µs.

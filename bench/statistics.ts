@@ -35,6 +35,8 @@ export interface Comparison {
   /** `ours / floor` should be at most, or at least, this. */
   readonly atMost?: number
   readonly atLeast?: number
+  /** `ours` itself should be at most this. */
+  readonly bound?: number
 }
 
 /** `ours / floor`; NaN without a floor. */
@@ -42,19 +44,25 @@ const ratio = ({ ours, floor }: Comparison): number => (floor === undefined ? Nu
 
 /** Whether the bound holds; undefined where there is none. */
 const holds = (comparison: Comparison): boolean | undefined => {
-  const { atMost, atLeast } = comparison
+  const { ours, atMost, atLeast, bound } = comparison
+  if (bound !== undefined) return ours <= bound
   if (atMost !== undefined) return ratio(comparison) <= atMost
   if (atLeast !== undefined) return ratio(comparison) >= atLeast
   return undefined
 }
 
+const boundText = ({ unit, atMost, atLeast, bound }: Comparison): string => {
+  if (bound !== undefined) return `≤ ${bound} ${unit}`
+  if (atMost !== undefined) return `≤ ${atMost}`
+  return atLeast === undefined ? "" : `≥ ${atLeast}`
+}
+
 /** A Markdown table, which a terminal shows well enough too. */
 export const table = (comparisons: readonly Comparison[]): string => {
   const rows = comparisons.map((comparison) => {
-    const { name, unit, floor, ours, atMost, atLeast } = comparison
-    const bound = atMost !== undefined ? `≤ ${atMost}` : atLeast !== undefined ? `≥ ${atLeast}` : ""
+    const { name, unit, floor, ours } = comparison
     const verdict = { true: "yes", false: "no", undefined: "" }[String(holds(comparison)) as "true" | "false" | "undefined"]
-    return [name, unit, number(floor), number(ours), number(ratio(comparison)), bound, verdict]
+    return [name, unit, number(floor), number(ours), number(ratio(comparison)), boundText(comparison), verdict]
   })
   const cells = [["measure", "unit", "floor", "ours", "ratio", "bound", "holds"], ...rows]
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)))

@@ -6,7 +6,7 @@ import { openKeeper } from "../../packages/agent-cli/src/keeper/open-keeper.ts"
 import { serveEnd } from "../serve-end.ts"
 
 /** Without a keeper's program and directory, the keeper is inside this process: a hundred idle agents need no hundred processes. */
-interface KeeperPlace {
+export interface KeeperPlace {
   readonly program: string
   readonly stateHome: string
 }
