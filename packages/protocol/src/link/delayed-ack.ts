@@ -21,8 +21,8 @@ export class DelayedAck {
 
   /** `unacknowledgedBytes` have been received, of a window of `windowBytes`. */
   owe(unacknowledgedBytes: number, windowBytes: number): void {
-    // A quarter of a small window, or its sender would run dry.
-    if (unacknowledgedBytes >= Math.min(limits.ackBytes, windowBytes / 4)) this.#fallDue()
+    // Less of a small window, or its sender would run dry.
+    if (unacknowledgedBytes >= Math.min(limits.ackBytes, (windowBytes * 3) / 8)) this.#fallDue()
     else if (!this.#due) this.#cancel ??= this.#clock.schedule(limits.ackDelayMs, () => this.#fallDue())
   }
 

@@ -51,8 +51,8 @@ export const limits = {
   handshakeMs: 10_000,
   /** Milliseconds until received bytes are acknowledged at the latest, if nothing else carries it. A paced sender's round trip includes it, so it is short. */
   ackDelayMs: 5,
-  /** Bytes received after which an acknowledgement is sent at once: a quarter of the usual window. Each costs the relay as much as a message of data. */
-  ackBytes: 262_144,
+  /** Bytes received after which an acknowledgement is sent at once: three eighths of the usual window. Credit for a stream is granted by the quarter, and an acknowledgement that rides on it costs nothing. */
+  ackBytes: 393_216,
   /** Characters of an idempotency key: a UUID, a digest or a CI job's URL fit. */
   idempotencyKeyLengthMax: 256,
   /** Milliseconds a link is kept without a transport. */

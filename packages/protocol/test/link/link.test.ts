@@ -18,9 +18,9 @@ describe("acknowledgement", () => {
     expect(peer.heard).toHaveLength(2)
   })
 
-  test("[LK3] 256 KiB unacknowledged are acknowledged at once, one byte less waits", () => {
+  test("[LK3] 384 KiB unacknowledged are acknowledged at once, one byte less waits", () => {
     const { clock, peer } = openLink()
-    peer.sayFrames([data(65_536), data(65_536), data(65_536), data(limits.ackBytes - 3 * 65_536 - 5 * 9 + 8)])
+    peer.sayFrames([...Array.from({ length: 5 }, () => data(65_536)), data(limits.ackBytes - 5 * 65_536 - 7 * 9 + 8)])
     clock.settle()
     expect(peer.heard).toHaveLength(1)
     peer.sayFrames([{ type: "fin", stream: streamId(1), trailer: new Uint8Array(0) }])

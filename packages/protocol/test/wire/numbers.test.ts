@@ -109,7 +109,7 @@ describe("numbers", () => {
       probeVerdictMs: 5_000,
       handshakeMs: 10_000,
       ackDelayMs: 5,
-      ackBytes: 262_144,
+      ackBytes: 393_216,
       idempotencyKeyLengthMax: 256,
       resumeGraceMs: 300_000,
       agentAwayMs: 300_000,
