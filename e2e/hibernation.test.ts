@@ -1,5 +1,6 @@
 /** Idle agents cost nothing: their objects leave memory while every socket stays, and nobody notices when they come back. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { Terminal } from "@trunkline/client"
 import { encodeControl, pingText, pongText } from "@trunkline/protocol"
@@ -8,10 +9,11 @@ import { WebSocket } from "ws"
 import { type Command, World } from "./world.ts"
 
 /** Only Linux tells which files another process has open. */
-describe.skipIf(process.platform !== "linux")("an agent, a terminal and a client that are idle", () => {
+describe.skipIf(process.platform !== "linux")("an agent, a terminal with two clients, and a detached job, all idle", () => {
   let world: World
   let agent: Command
   let terminal: Terminal
+  let watcher: Command
   let typed: (key: string) => Promise<string>
   /** Sockets of an agent and its client without any code that could hide what arrives. */
   let bare: readonly WebSocket[]
@@ -23,6 +25,8 @@ describe.skipIf(process.platform !== "linux")("an agent, a terminal and a client
       .client()
       .agent("box")
       .pty.create({ cols: 80, rows: 24, command: ["cat"] })
+    watcher = world.command(["attach", "box", terminal.id, "--read-only"])
+    await world.run(["exec", "-d", "box", "--", "sh", "-c", 'until [ -e "$0" ]; do sleep 0.1; done', join(world.home, "go")])
     const output = terminal.output.getReader()
     typed = async (key) => {
       await terminal.write(key)
@@ -34,12 +38,14 @@ describe.skipIf(process.platform !== "linux")("an agent, a terminal and a client
     bare = [bareAgent, await open(world, "/v1/agents/bare/link")]
   })
   afterAll(async () => {
+    await writeFile(join(world.home, "go"), "")
     for (const socket of bare) socket.terminate()
     await world.stop()
   })
 
   test("leave no object in memory, and pings do not bring one back", { timeout: 20_000 }, async () => {
     expect(await typed("a")).toBe("a")
+    await watcher.until(({ stdout }) => stdout.includes("a"))
     expect(objectsInMemory(world)).toBeGreaterThan(0)
     // The runtime evicts an object 10 s after its last event: anything that anybody said meanwhile would keep it.
     await world.until(() => objectsInMemory(world) === 0)
@@ -56,9 +62,11 @@ describe.skipIf(process.platform !== "linux")("an agent, a terminal and a client
     expect(objectsInMemory(world)).toBe(0)
     expect(await typed("b")).toBe("b")
     expect(await typed("c")).toBe("c")
+    await watcher.until(({ stdout }) => stdout.includes("abc"))
     expect(objectsInMemory(world)).toBe(1)
-    const events = agent.stderr.match(/gateway\.connected|gateway\.disconnected|link\.\w+/g)
-    expect(events).toEqual(["gateway.connected", "link.opened"])
+    const events = agent.stderr.match(/gateway\.connected|gateway\.lost|link\.\w+/g)
+    // One link is of the command that started the job; when the agent hears of its end is its own affair.
+    expect(events?.sort()).toEqual(["gateway.connected", "link.ended", "link.opened", "link.opened", "link.opened"])
   })
 })
 

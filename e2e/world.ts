@@ -193,12 +193,26 @@ export class World {
     this.gateway?.child.kill("SIGTERM")
     await Promise.all(this.#commands.map(({ finished }) => finished))
     for (const keeper of await this.keepers()) {
-      try {
-        process.kill(keeper, "SIGKILL")
-      } catch {
-        // It was idle and has ended by itself.
+      // Each of what it runs leads a group of its own, and nobody would end it after the keeper.
+      const groups = await childrenOf(keeper)
+      for (const target of [keeper, ...groups.map((pid) => -pid)]) {
+        try {
+          process.kill(target, "SIGKILL")
+        } catch {
+          // It has ended by itself.
+        }
       }
     }
-    await rm(this.home, { recursive: true, force: true })
+    // Something that was just killed may still be writing.
+    await rm(this.home, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+async function childrenOf(parent: number): Promise<readonly number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name))
+  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")))
+  // The name of a program may hold spaces and brackets; what follows the last bracket is state and parent.
+  return stats
+    .filter((stat) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent)
+    .map((stat) => Number.parseInt(stat, 10))
 }

@@ -19,7 +19,10 @@ export interface AgentOptions {
 export interface SpawnProcessOptions extends SpawnOptions {
   /** `pipe`: `process.write` and `closeInput`. `none`, the default: the process reads end of file at once. */
   readonly stdin?: "none" | "pipe"
-  /** The process goes on when its client leaves. */
+  /**
+   * The process goes on when its client leaves, and waits for no reader: who is slower than the agent keeps output is told what is `truncated`. The handle
+   * holds one of the link's 256 streams until the end; `disconnect` gives it back.
+   */
   readonly detach?: boolean
 }
 

@@ -36,7 +36,9 @@ export class Liveness {
   /** Anything came from the other side. */
   heard(): void {
     this.#heardAtMs = this.#options.clock.now()
-    this.#unansweredSinceMs = undefined
+    // What comes may answer something older, and a sender out of credit then sends nothing more: only the answer to a question answers all.
+    const answersAll = this.#probedAtMs !== undefined || this.#unansweredSinceMs === undefined
+    this.#unansweredSinceMs = answersAll ? undefined : this.#heardAtMs
     this.#probedAtMs = undefined
   }
 

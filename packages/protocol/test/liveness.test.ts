@@ -88,6 +88,15 @@ describe("liveness", () => {
     expect(deadAt()).toBe(probeDeadMs)
   })
 
+  test("[CT8] a leg that was heard of, and may have answered something older, is asked as if it had answered nothing", () => {
+    const { clock, liveness, deadAt } = leg()
+    liveness.sent()
+    clock.advance(10)
+    liveness.heard()
+    clock.advance(probeDeadMs)
+    expect(deadAt()).toBe(10 + probeDeadMs)
+  })
+
   test("[CT8] a process that slept asks before it judges", () => {
     const { clock, liveness, pings, deadAt } = leg()
     liveness.sent()

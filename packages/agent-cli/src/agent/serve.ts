@@ -113,7 +113,7 @@ async function serveWith(keeper: KeeperClient, options: ServeOptions, { stop, to
     const refused = end.refused !== undefined && !(everUp && end.refused.code === "protocol-error")
     if (refused || isFinalCloseCode(end.code)) {
       const error = finalError(end)
-      await endAll(keeper, error, options.force)
+      await endAll(keeper, error, options)
       return { everUp, outcome: { type: "refused", error } as const }
     }
     const verdict = reconnect({ attempt, code: end.code, connectedMs, random: Math.random() })
@@ -138,7 +138,7 @@ async function outcomeOf(
   told: AbortSignal,
 ): Promise<ServeOutcome | undefined> {
   if (stop.aborted) {
-    await endAll(keeper, stopped, options.force)
+    await endAll(keeper, stopped, options)
     return stoppedOutcome(options)
   }
   if (keeper.loss?.type === "replaced") {
@@ -147,7 +147,7 @@ async function outcomeOf(
   }
   if (!told.aborted) return undefined
   // Nobody would be there for the next.
-  if (!keeper.outlivesUs) await endAll(keeper, stopped, options.force)
+  if (!keeper.outlivesUs) await endAll(keeper, stopped, options)
   options.logger.info("agent.left", {
     reason: keeper.outlivesUs ? "links and processes wait for the next serve" : "without a keeper nothing could wait",
   })
@@ -162,11 +162,12 @@ function stoppedOutcome({ logger }: ServeOptions): ServeOutcome {
 }
 
 /** Ends links; processes that were hung up get their graces, a forced stop kills them. A keeper that hangs is not waited for. */
-async function endAll(keeper: KeeperClient, error: TunnelError, force: AbortSignal | undefined): Promise<void> {
+async function endAll(keeper: KeeperClient, error: TunnelError, { force, logger }: ServeOptions): Promise<void> {
   const done = new AbortController()
   const gone = keeper.end(error).then(() => keeper.gone(force))
-  await Promise.race([gone, pause(endMs, done.signal)])
+  const isGone = await Promise.race([gone.then(() => true), pause(endMs, done.signal).then(() => false)])
   done.abort()
+  if (!isGone) logger.warn("keeper.silent", { consequence: "what it runs may go on; its process is called `trunkline keeper`" })
 }
 
 /** From dial to end, a clean stop included. `over`: to stop, to leave, or because the keeper is gone. */

@@ -99,8 +99,10 @@ class Followed implements OutputSink {
   }
 
   async write(piece: OutputPiece): Promise<void> {
-    if (this.offset === undefined && this.#from === "screen" && piece.offset > 0)
+    if (this.offset === undefined && this.#from === "screen" && piece.offset > 0) {
       process.stderr.write(`trunkline: the first ${piece.offset} bytes of its output are not kept any more\n`)
+      if (this.#sink instanceof CollectedOutput) this.#sink.lacksBeginning = true
+    }
     await this.#sink.write(piece)
     this.offset = piece.offset + piece.bytes.byteLength
   }

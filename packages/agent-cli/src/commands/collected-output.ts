@@ -11,6 +11,8 @@ export class CollectedOutput implements OutputSink {
   readonly #chunks: Record<"stdout" | "stderr", Uint8Array[]> = { stdout: [], stderr: [] }
   #free = collectedBytesMax
   missingBytes = 0
+  /** What comes first is not the beginning: that is no failure, and no whole either. */
+  lacksBeginning = false
 
   async write({ type, bytes }: OutputPiece): Promise<void> {
     const kept = bytes.subarray(0, this.#free)
@@ -30,7 +32,7 @@ export class CollectedOutput implements OutputSink {
       signal: exit.type === "signal" ? exit.signal : null,
       stdout: Buffer.concat(this.#chunks.stdout).toString(),
       stderr: Buffer.concat(this.#chunks.stderr).toString(),
-      truncated: this.missingBytes > 0,
+      truncated: this.missingBytes > 0 || this.lacksBeginning,
       durationMs: Math.round(durationMs),
       outcome: outcomes[exit.type],
     }

@@ -13,8 +13,13 @@ export class KeeperUnavailable extends Error {
 
 export interface KeeperPath {
   readonly directory: string
-  /** Also the beginning of the names of the keeper's other files: its lock and its process id. */
   readonly socket: string
+}
+
+/** The keeper's other files, beside its socket: the lock that makes it the only one, its process id, and its notes of keyed runs. */
+export function keeperFiles(socket: string): { readonly lock: string; readonly pid: string; readonly runs: string } {
+  const stem = socket.replace(/\.sock$/, "")
+  return { lock: `${stem}.lock`, pid: `${stem}.pid`, runs: `${stem}.runs` }
 }
 
 /** Bytes of a socket's path at most: macOS has room for 104 with the closing zero, Linux for a few more. */

@@ -4,12 +4,13 @@
  * Alone means a lock that ends with the process, however that ends: SQLite's on an empty database file, which is a
  * kernel file lock. Its holder may remove a socket that is left over, and no other keeper can be between its look and its bind.
  */
-import { chmodSync, closeSync, rmSync, writeFileSync, writeSync } from "node:fs"
-import { createServer } from "node:net"
+import { closeSync, writeSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { TunnelError } from "@trunkline/protocol"
 import { trunklineVersion } from "../version.ts"
 import { Keeper } from "./keeper.ts"
+import { keeperFiles } from "./keeper-path.ts"
+import { KeeperSocket } from "./keeper-socket.ts"
 import { occupied, readinessFd, ready } from "./readiness.ts"
 
 const sqliteBusy = 5
@@ -22,20 +23,20 @@ const lastWordsMs = 200
 
 export function runKeeper(socket: string, name: string): void {
   process.title = `trunkline keeper ${name}`
+  const files = keeperFiles(socket)
   const lock = (() => {
     try {
-      return takeLock(socket.replace(/\.sock$/, ".lock"))
+      return takeLock(files.lock)
     } catch (error) {
       tell(`${String(error)}\n`)
       throw error
     }
   })()
   if (lock === undefined) return tell(occupied)
-  const pidFile = socket.replace(/\.sock$/, ".pid")
   let expectedUntilMs = performance.now() + firstServeMs
   const keeper = new Keeper({
     version: trunklineVersion(),
-    ledgerPath: socket.replace(/\.sock$/, ".runs"),
+    ledgerPath: files.runs,
     adoptEnvironment(environment) {
       expectedUntilMs = 0
       adopt(environment)
@@ -44,12 +45,10 @@ export function runKeeper(socket: string, name: string): void {
       if (performance.now() >= expectedUntilMs) end(0)
     },
   })
-  // A client that closes before it was accepted is no error of ours.
-  const server = createServer((stream) => keeper.accept(stream.on("error", () => {})))
+  const listener = new KeeperSocket(socket, (connection) => keeper.accept(connection))
   const end = (exitCode: number): void => {
     // Before the lock is free: afterwards these names may be another keeper's.
-    rmSync(socket, { force: true })
-    rmSync(pidFile, { force: true })
+    listener.remove()
     lock.close()
     process.exit(exitCode)
   }
@@ -77,16 +76,13 @@ export function runKeeper(socket: string, name: string): void {
     setTimeout(end, lastWordsMs, 1)
   })
 
-  rmSync(socket, { force: true })
-  server.once("error", (error) => {
-    tell(`${error.message}\n`)
-    end(1)
-  })
-  server.listen(socket, () => {
-    chmodSync(socket, 0o600)
-    writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
-    tell(ready)
-  })
+  listener.listen(
+    () => tell(ready),
+    (error) => {
+      tell(`${error.message}\n`)
+      end(1)
+    },
+  )
 }
 
 /** Undefined when another process has it. */

@@ -38,7 +38,7 @@ export class Kept {
       get keepEndedMs() {
         return kept.#retention.keepEndedMs
       },
-      ledger: new RunLedger({ epochMs, ...(ledgerPath === undefined ? {} : { path: ledgerPath }) }),
+      ledger: ledgerPath === undefined ? undefined : new RunLedger({ epochMs, path: ledgerPath }),
     })
     const context = { logger, processes: this.#processes, draining: () => this.#draining }
     this.links = new Links({

@@ -4,10 +4,11 @@ import { connect } from "node:net"
 import { duplexPair } from "node:stream"
 import { setTimeout as delay } from "node:timers/promises"
 import type { EndpointName, Logger } from "@trunkline/protocol"
+import { withoutSecrets } from "../processes/environment.ts"
 import type { Retention } from "../processes/process-table.ts"
 import { KeeperClient, type KeeperClientOptions } from "./keeper-client.ts"
-import { type KeeperPath, KeeperUnavailable, keeperPath, otherVersions } from "./keeper-path.ts"
-import { spawnKeeper, withoutSecrets } from "./spawn-keeper.ts"
+import { type KeeperPath, KeeperUnavailable, keeperFiles, keeperPath, otherVersions } from "./keeper-path.ts"
+import { spawnKeeper } from "./spawn-keeper.ts"
 
 export interface OpenKeeperOptions {
   readonly gateway: URL
@@ -111,9 +112,7 @@ async function adoptOrSpawn({ socket }: KeeperPath, options: OpenKeeperOptions):
     await within(new Promise<void>((resolve) => client.lost.addEventListener("abort", () => resolve(), { once: true })), retireMs)
     client.close()
   }
-  throw new KeeperUnavailable(
-    `the keeper on ${socket} does not answer: kill the process whose id is in ${socket.replace(/\.sock$/, ".pid")}`,
-  )
+  throw new KeeperUnavailable(`the keeper on ${socket} does not answer: kill the process whose id is in ${keeperFiles(socket).pid}`)
 }
 
 /** Undefined when nobody listens. */

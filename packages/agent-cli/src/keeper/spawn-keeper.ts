@@ -4,21 +4,12 @@ import { once } from "node:events"
 import type { Readable } from "node:stream"
 import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
+import { withoutSecrets } from "../processes/environment.ts"
 import { KeeperUnavailable } from "./keeper-path.ts"
 import { occupied, readinessFd, ready } from "./readiness.ts"
 
-/** Secrets and the files they are in: neither the keeper nor what it starts has any use for them. */
-const secretVariables = ["TRUNKLINE_SECRET", "TRUNKLINE_TOKEN", "TRUNKLINE_SECRET_FILE", "TRUNKLINE_TOKEN_FILE"]
-
 /** Milliseconds until it listens; it takes a tenth of a second. */
 const startMs = 10_000
-
-/** An environment without this program's secrets. */
-export function withoutSecrets(environment: NodeJS.ProcessEnv): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined && !secretVariables.includes(entry[0])),
-  )
-}
 
 /**
  * Resolves when a keeper listens on the socket, or when another one is about to. Rejects with `KeeperUnavailable`.

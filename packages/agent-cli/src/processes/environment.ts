@@ -4,8 +4,8 @@ import { homedir, userInfo } from "node:os"
 import { resolve } from "node:path"
 import { findExecutable } from "./resolve-command.ts"
 
-/** The agent's own secrets. A child gets them only when its caller names them. */
-const secretVariables = ["TRUNKLINE_SECRET", "TRUNKLINE_TOKEN"]
+/** The agent's own secrets, and the files they are in. A child gets them only when its caller names them; the keeper has no use for them. */
+const secretVariables = ["TRUNKLINE_SECRET", "TRUNKLINE_TOKEN", "TRUNKLINE_SECRET_FILE", "TRUNKLINE_TOKEN_FILE"]
 
 /** They describe the terminal the agent was started in, not the child's. The kernel knows the child's size. */
 const foreignTerminalVariables = ["TMUX", "TMUX_PANE", "STY", "WINDOW", "WINDOWID", "TERMCAP", "COLUMNS", "LINES"]
@@ -15,12 +15,17 @@ const defaultTerm = "xterm-256color"
 
 type Environment = Record<string, string>
 
+/** An environment without this program's secrets. */
+export function withoutSecrets(environment: NodeJS.ProcessEnv): Environment {
+  const entries = Object.entries(environment)
+  return Object.fromEntries(
+    entries.filter((entry): entry is [string, string] => entry[1] !== undefined && !secretVariables.includes(entry[0])),
+  )
+}
+
 /** The agent's environment without its secrets, PWD set to where the child starts, then what the caller asked for. */
 export function execEnvironment(agentEnv: NodeJS.ProcessEnv, requested: Readonly<Environment>, cwd: string): Environment {
-  const inherited = Object.entries(agentEnv).filter((entry): entry is [string, string] => {
-    return entry[1] !== undefined && !secretVariables.includes(entry[0])
-  })
-  return { ...Object.fromEntries(inherited), PWD: cwd, ...requested }
+  return { ...withoutSecrets(agentEnv), PWD: cwd, ...requested }
 }
 
 /** The same for a terminal, with TERM. */

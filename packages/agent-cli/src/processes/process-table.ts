@@ -19,7 +19,8 @@ export interface ProcessTableOptions extends Retention {
   /** Starts the operating system's process. Rejects with TunnelError; then no event is ever called. */
   readonly spawn: (request: ProcessRequest, events: ProcessEvents) => Promise<AgentProcess>
   readonly screen: (size: Size) => ScreenModel
-  readonly ledger: RunLedger
+  /** Without one nobody can promise that a command runs at most once, and a request with an idempotency key is refused. */
+  readonly ledger: RunLedger | undefined
 }
 
 /** What is kept, for how long. Looked at anew each time. */
@@ -44,8 +45,10 @@ export const defaultRetention: Required<Retention> = {
 const journalBytesMin = 262_144
 /** Bytes of output kept of all processes that run, as far as the least of each allows. */
 const runningBytesMax = 268_435_456
-/** Bytes of memory for the output of those that ended; the oldest are forgotten first. */
+/** Bytes of memory for the output of those that ended, where the journals of a few do not take more; the oldest are forgotten first. */
 const endedBytesMax = 67_108_864
+/** So many full journals are kept however large they are: whoever asked for large ones wants them after the end, too. */
+const endedJournalsMin = 4
 /** Processes of one agent at once. Each holds two or three descriptors and a few KiB here, and far more in the kernel. */
 const runningMax = 1_024
 /** Processes that have ended and are kept: a few MiB beside their output. */
@@ -102,7 +105,7 @@ export class ProcessTable {
 
   /** The process of the run that this key names, if it is kept. */
   byKey(principalId: string, key: string): TrackedProcess | undefined {
-    const id = this.#options.ledger.find(principalId, key)?.processId
+    const id = this.#options.ledger?.find(principalId, key)?.processId
     return id === undefined ? undefined : this.#find(id)
   }
 
@@ -114,6 +117,11 @@ export class ProcessTable {
     const { idempotencyKey: key } = request.open
     if (key === undefined) return { type: "new", process: await this.#start(request, principalId, newId()) }
     const { ledger } = this.#options
+    if (ledger === undefined)
+      throw new TunnelError(
+        "spawn-failed",
+        "this agent cannot promise to run a command at most once: it has no keeper, and its log says why",
+      )
     const known = ledger.find(principalId, key)
     if (known !== undefined) {
       ledger.check(known, request)
@@ -121,7 +129,7 @@ export class ProcessTable {
       return process === undefined ? { type: "past", run: known } : { type: "found", process }
     }
     const id = newId()
-    const starting = this.#startKeyed(request, principalId, key, id)
+    const starting = this.#startKeyed(request, principalId, ledger, key, id)
     this.#starting.set(id, starting)
     try {
       return { type: "new", process: await starting }
@@ -145,8 +153,7 @@ export class ProcessTable {
     return [...this.#ended.values()].map(({ process }) => process)
   }
 
-  async #startKeyed(request: ProcessRequest, principalId: string, key: string, id: string): Promise<TrackedProcess> {
-    const { ledger } = this.#options
+  async #startKeyed(request: ProcessRequest, principalId: string, ledger: RunLedger, key: string, id: string): Promise<TrackedProcess> {
     // Written before anything runs: a key that may have run must never run again.
     await ledger.begin(principalId, key, request, id)
     try {
@@ -208,7 +215,7 @@ export class ProcessTable {
     this.#running.delete(process.id)
     const { clock, ledger, logger } = this.#options
     this.#ended.set(process.id, { process, atMs: clock.now() })
-    this.#note(() => ledger.end(process.id, { exit, durationMs, pid: process.pid, outputBytes: process.journal.to }))
+    this.#note(() => ledger?.end(process.id, { exit, durationMs, pid: process.pid, outputBytes: process.journal.to }))
     logger.info("process.ended", { process: process.id, exit, durationMs, bytesOut: process.journal.to })
     this.#expire()
   }
@@ -224,11 +231,14 @@ export class ProcessTable {
 
   /** Buries those whose time is over, and the oldest of too many. */
   #expire(): void {
-    const { clock, keepEndedMs = defaultRetention.keepEndedMs } = this.#options
+    const { clock, journalBytes = defaultRetention.journalBytes, keepEndedMs = defaultRetention.keepEndedMs } = this.#options
     const nowMs = clock.now()
-    let keptBytes = this.#keptEnded().reduce((sum, process) => sum + process.heldBytes, 0)
+    const keptBytesMax = Math.max(endedBytesMax, endedJournalsMin * journalBytes)
+    let keptBytes = 0
+    // At every end, of thousands: without a list of them.
+    for (const { process } of this.#ended.values()) keptBytes += process.heldBytes
     for (const [id, { process, atMs }] of this.#ended) {
-      if (nowMs - atMs < keepEndedMs && this.#ended.size <= endedMax && keptBytes <= endedBytesMax) break
+      if (nowMs - atMs < keepEndedMs && this.#ended.size <= endedMax && keptBytes <= keptBytesMax) break
       this.#ended.delete(id)
       keptBytes -= process.heldBytes
       const { endedAt, exit } = process

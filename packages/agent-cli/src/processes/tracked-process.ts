@@ -357,12 +357,12 @@ export class TrackedProcess {
   }
 
   /**
-   * The process waits for the client that started it, whose output is exact, as long as nobody else works with it: whoever has left his
-   * laptop must not stop those who came instead.
+   * The process waits for the client that started it, whose output is exact, as long as nobody else works with it and it is not to
+   * go on by itself: whoever has left his laptop must not stop those who came instead.
    */
   #pace(): void {
     const writers = this.#writers()
-    const awaited = writers.length > 0 && writers.every((each) => each.isStarter && each.behind)
+    const awaited = this.#lifetime !== "detached" && writers.length > 0 && writers.every((each) => each.isStarter && each.behind)
     const held = this.#screenHolds || awaited
     if (held === this.#paused || this.#state.phase !== "running") return
     this.#paused = held

@@ -76,7 +76,11 @@ export class LinePainter {
 
   #paintLines({ lines }: CoreBuffer): void {
     let previous: Line | undefined
-    for (let y = 0; y < lines.length; y += 1) {
+    // In a window of fewer rows each line more would push one out at the top.
+    let shown = lines.length
+    const fits = lines.length <= this.#rows && lines.get(0)?.isWrapped !== true
+    while (fits && shown > 1 && this.#isBlank(lines.get(shown - 1))) shown -= 1
+    for (let y = 0; y < shown; y += 1) {
       const line = lines.get(y)
       if (line === undefined) continue
       if (previous !== undefined) this.#beginLine(line, previous)
@@ -84,6 +88,16 @@ export class LinePainter {
       previous = line
     }
     this.setLook(plainLook)
+  }
+
+  /** As a screen is that was erased. */
+  #isBlank(line: Line | undefined): boolean {
+    if (line === undefined || line.isWrapped) return line === undefined
+    for (let x = 0; x < line.length; x += 1) {
+      line.loadCell(x, this.#cell)
+      if (this.#cell.getChars() !== "" || !isSameLook(lookOf(this.#cell), plainLook)) return false
+    }
+    return true
   }
 
   #beginLine(line: Line, previous: Line): void {

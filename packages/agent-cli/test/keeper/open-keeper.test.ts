@@ -1,6 +1,6 @@
 /** Finding a keeper or making one: real processes on real sockets, in a state directory of their own. */
 import { once } from "node:events"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -113,6 +113,16 @@ test("a socket that was left over is replaced", async () => {
   const second = await open()
   expect(second.instance).not.toBe(first.instance)
   expect(names()).toEqual(["keeper.started", "keeper.started"])
+})
+
+test("a keeper whose socket was removed makes it anew, and is found there with all it keeps", async () => {
+  const first = await open()
+  const socket = await socketPath()
+  rmSync(socket)
+  await until(() => existsSync(socket))
+  const second = await open()
+  expect(second.instance).toBe(first.instance)
+  expect(statSync(socket).mode & 0o777).toBe(0o600)
 })
 
 test("several openings at once come to one keeper", async () => {

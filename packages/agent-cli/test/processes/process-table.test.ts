@@ -61,6 +61,15 @@ async function running(more: Partial<ExecOpen> = {}): Promise<{ readonly tracked
 
 const failure = new TunnelError("command-not-found", "no such command")
 
+describe("a table without a ledger", () => {
+  test("refuses to run with an idempotency key what it could run twice, and runs the rest", async () => {
+    table = newTable({ ledger: undefined })
+    await expect(startExec({ idempotencyKey: "once" })).rejects.toMatchObject({ code: "spawn-failed", delivered: "no" })
+    expect(spawned).toHaveLength(0)
+    await running()
+  })
+})
+
 describe("a table", () => {
   test("lists what runs and what has ended, oldest first", async () => {
     const one = await running()

@@ -529,15 +529,22 @@ describe("[KP8] a process goes on or is hung up", () => {
   })
 
   test("is not held up by a client that left without having read", () => {
-    const bench = new Bench({ lifetime: "detached" })
+    const bench = new Bench({ lifetime: "kept" })
     const starter = bench.start()
     starter.reading = false
     bench.flood(10_000_000)
     expect(bench.process.paused).toBe(true)
-    starter.stream.reset(aborted())
+    starter.stream.reset(new TunnelError("link-lost", "away for too long"))
     bench.pass()
     expect(bench.process.paused).toBe(false)
     expect(bench.flood(1_000_000)).toBe(1_000_000)
+  })
+
+  test("is held up by nobody where it is to go on by itself", () => {
+    const bench = new Bench({ lifetime: "detached" })
+    bench.start().reading = false
+    expect(bench.flood(10_000_000)).toBe(10_000_000)
+    expect(bench.process.paused).toBe(false)
   })
 })
 

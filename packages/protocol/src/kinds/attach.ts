@@ -1,6 +1,6 @@
 /** The kind `attach`: another client of a process that runs, or that ended a while ago (SPEC KA). */
 import * as v from "valibot"
-import { dimensionSchema, outputOffsetSchema, processIdSchema } from "./process.ts"
+import { outputOffsetSchema, processIdSchema, sizeSchema } from "./process.ts"
 
 /**
  * Where the output begins for a client that attaches: at an offset, at what the terminal shows now (a repaint, then what follows; for a
@@ -17,7 +17,7 @@ export const attachOpenSchema = v.object({
   /** Go on with what comes. Without it the stream ends where the output ends now, and only reads. */
   follow: v.optional(v.boolean(), true),
   /** The client's window, for a process with a terminal. */
-  size: v.optional(v.object({ cols: dimensionSchema, rows: dimensionSchema })),
+  size: v.optional(sizeSchema),
 })
 export type AttachOpen = v.InferOutput<typeof attachOpenSchema>
 

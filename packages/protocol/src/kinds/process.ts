@@ -3,9 +3,18 @@ import * as v from "valibot"
 import { limits } from "../wire/limits.ts"
 
 const argument = v.string("expected a string")
-const env = v.record(
-  v.pipe(v.string(), v.regex(/^[^=\0]+$/, "an environment name has no '=' and no NUL")),
-  v.pipe(v.string(), v.regex(/^[^\0]*$/, "no NUL in an environment value")),
+/** What a record of this library's drops without a word. */
+const reserved = ["__proto__", "prototype", "constructor"]
+const env = v.pipe(
+  v.custom<Readonly<Record<string, string>>>(
+    (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+    "not names and values",
+  ),
+  v.check((value) => !reserved.some((name) => Object.hasOwn(value, name)), `no environment name is one of ${reserved.join(", ")}`),
+  v.record(
+    v.pipe(v.string(), v.regex(/^[^=\0]+$/, "an environment name has no '=' and no NUL")),
+    v.pipe(v.string(), v.regex(/^[^\0]*$/, "no NUL in an environment value")),
+  ),
 )
 const noNul = v.pipe(argument, v.regex(/^[^\0]*$/, "no NUL in an argument"))
 const argv = v.pipe(v.tupleWithRest([v.pipe(noNul, v.minLength(1, "the command is empty"))], noNul), v.readonly())
@@ -13,6 +22,18 @@ const argv = v.pipe(v.tupleWithRest([v.pipe(noNul, v.minLength(1, "the command i
 export const dimensionSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10_000))
 /** Milliseconds; the longest a timer can wait, about 24 days. */
 export const durationMsSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2_147_483_647))
+
+interface Size {
+  readonly cols: number
+  readonly rows: number
+}
+const hasFewCells = ({ cols, rows }: Size): boolean => cols * rows <= limits.terminalCellsMax
+const tooManyCells = `a terminal of more than ${limits.terminalCellsMax} cells`
+/** Columns and rows of a window. */
+export const sizeSchema = v.pipe(
+  v.object({ cols: dimensionSchema, rows: dimensionSchema }),
+  v.check((size) => hasFewCells(size), tooManyCells),
+)
 
 /** Bytes of a process's output before some byte of it, stdout and stderr counted together as they were read. */
 export const outputOffsetSchema = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER))
@@ -38,17 +59,20 @@ export const execOpenSchema = v.object({
 export type ExecOpen = v.InferOutput<typeof execOpenSchema>
 
 /** Runs argv, or the user's login shell, on a terminal of `cols` × `rows`. */
-export const ptyOpenSchema = v.object({
-  argv: v.optional(argv),
-  cwd: v.optional(noNul),
-  env: v.optional(env, {}),
-  cols: dimensionSchema,
-  rows: dimensionSchema,
-  timeoutMs: v.optional(durationMsSchema),
-  /** A session: it goes on when its client was lost, and is hung up only when the client says so. */
-  keep: v.optional(v.boolean(), false),
-  idempotencyKey: v.optional(idempotencyKeySchema),
-})
+export const ptyOpenSchema = v.pipe(
+  v.object({
+    argv: v.optional(argv),
+    cwd: v.optional(noNul),
+    env: v.optional(env, {}),
+    cols: dimensionSchema,
+    rows: dimensionSchema,
+    timeoutMs: v.optional(durationMsSchema),
+    /** A session: it goes on when its client was lost, and is hung up only when the client says so. */
+    keep: v.optional(v.boolean(), false),
+    idempotencyKey: v.optional(idempotencyKeySchema),
+  }),
+  v.check((open) => hasFewCells(open), tooManyCells),
+)
 export type PtyOpen = v.InferOutput<typeof ptyOpenSchema>
 
 /** What ACCEPT carries for a process that was started, or found by its idempotency key: its output comes from offset 0. */
@@ -78,12 +102,15 @@ export const signalNames = [
 export type SignalName = (typeof signalNames)[number]
 
 /** MESSAGE bodies from client to agent. */
-export const processMessageSchema = v.variant("type", [
-  v.object({ type: v.literal("signal"), signal: v.picklist(signalNames) }),
-  v.object({ type: v.literal("resize"), cols: dimensionSchema, rows: dimensionSchema }),
-  /** Let the process go on without this client, as if it had been opened so. */
-  v.object({ type: v.literal("detach") }),
-])
+export const processMessageSchema = v.pipe(
+  v.variant("type", [
+    v.object({ type: v.literal("signal"), signal: v.picklist(signalNames) }),
+    v.object({ type: v.literal("resize"), cols: dimensionSchema, rows: dimensionSchema }),
+    /** Let the process go on without this client, as if it had been opened so. */
+    v.object({ type: v.literal("detach") }),
+  ]),
+  v.check((message) => message.type !== "resize" || hasFewCells(message), tooManyCells),
+)
 export type ProcessMessage = v.InferOutput<typeof processMessageSchema>
 
 /** MESSAGE bodies from agent to client. */

@@ -53,6 +53,8 @@ export const limits = {
   ackDelayMs: 5,
   /** Bytes received after which an acknowledgement is sent at once: three eighths of the usual window. Credit for a stream is granted by the quarter, and an acknowledgement that rides on it costs nothing. */
   ackBytes: 393_216,
+  /** Cells of a terminal, columns times rows: its model takes 12 bytes for each, and a thousand lines of the same width above it. The largest screens have a tenth of it. */
+  terminalCellsMax: 1_000_000,
   /** Characters of an idempotency key: a UUID, a digest or a CI job's URL fit. */
   idempotencyKeyLengthMax: 256,
   /** Milliseconds a link is kept without a transport. */

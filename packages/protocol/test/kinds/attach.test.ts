@@ -11,7 +11,7 @@ describe("[KA1] attach", () => {
   })
 
   test("takes a window", () => {
-    const body = { processId: "p", from: 0, readOnly: true, follow: false, size: { cols: 1, rows: 10_000 } }
+    const body = { processId: "p", from: 0, readOnly: true, follow: false, size: { cols: 100, rows: 10_000 } }
     expect(checkBody(attachOpenSchema, body)).toEqual(body)
   })
 
@@ -33,6 +33,7 @@ describe("[KA1] attach", () => {
     { processId: "p", from: 0, follow: "no" },
     { processId: "p", from: 0, size: { cols: 80 } },
     { processId: "p", from: 0, size: { cols: 0, rows: 24 } },
+    { processId: "p", from: 0, size: { cols: 101, rows: 10_000 } },
     null,
   ])("refuses %j", (body) => {
     expect(() => checkBody(attachOpenSchema, body)).toThrow(InvalidBody)

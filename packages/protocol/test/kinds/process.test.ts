@@ -40,7 +40,13 @@ describe("[KP1] open bodies", () => {
 
   test("pty needs a size and no command", () => {
     expect(checkBody(ptyOpenSchema, { cols: 80, rows: 24 })).toMatchObject({ cols: 80, rows: 24, env: {} })
-    for (const size of [{ cols: 0, rows: 24 }, { cols: 80 }, { cols: 80.5, rows: 24 }, { cols: 80, rows: 10_001 }]) {
+    for (const size of [
+      { cols: 0, rows: 24 },
+      { cols: 80 },
+      { cols: 80.5, rows: 24 },
+      { cols: 80, rows: 10_001 },
+      { cols: 1_001, rows: 1_000 },
+    ]) {
       expect(() => checkBody(ptyOpenSchema, size)).toThrow(InvalidBody)
     }
   })
@@ -53,6 +59,7 @@ describe("[KP3] messages and [KP4] trailers", () => {
       { type: "signal", signal: "SIGBUS" },
       { type: "signal", signal: 9 },
       { type: "resize", cols: 0, rows: 1 },
+      { type: "resize", cols: 10_000, rows: 101 },
       { type: "shout" },
     ]) {
       expect(() => checkBody(processMessageSchema, body)).toThrow(InvalidBody)

@@ -110,6 +110,7 @@ describe("numbers", () => {
       handshakeMs: 10_000,
       ackDelayMs: 5,
       ackBytes: 393_216,
+      terminalCellsMax: 1_000_000,
       idempotencyKeyLengthMax: 256,
       resumeGraceMs: 300_000,
       agentAwayMs: 300_000,
