@@ -21,7 +21,7 @@ import type { ScreenModel } from "../../src/processes/live-screen.ts"
 import type { AgentProcess, ProcessEvents } from "../../src/processes/process.ts"
 
 /** The byte that every process of these tests writes at this offset. */
-export const byteAt = (offset: number): number => (offset ^ (offset >> 7)) & 0xff
+const byteAt = (offset: number): number => (offset ^ (offset >> 7)) & 0xff
 
 /** They begin anew after so many. */
 const periodBytes = 32_768
