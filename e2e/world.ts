@@ -208,7 +208,8 @@ export class World {
   }
 }
 
-async function childrenOf(parent: number): Promise<readonly number[]> {
+/** Process ids of the children of a process. */
+export async function childrenOf(parent: number): Promise<readonly number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name))
   const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")))
   // The name of a program may hold spaces and brackets; what follows the last bracket is state and parent.
