@@ -146,12 +146,17 @@ describe("[KP5] a client that does not read", () => {
       await quiet()
     }
     expect(asked.outputBytes).toBeLessThan(muchBytes / 4)
+  }
+
+  /** And its process waits. */
+  async function standsStill(asked: Asked): Promise<void> {
+    await stands(asked)
     expect(bench.ends).toEqual([])
   }
 
   test("stops its process, and starts it again by reading", async () => {
     const asked = flood()
-    await stands(asked)
+    await standsStill(asked)
     asked.reading = true
     asked.stream.consumed(250_000)
     await bench.until(() => asked.exit !== undefined)
@@ -160,22 +165,27 @@ describe("[KP5] a client that does not read", () => {
 
   test("and leaves has its process ended, paused or not", async () => {
     const asked = flood()
-    await stands(asked)
+    await standsStill(asked)
     asked.stream.reset(new TunnelError("aborted", "enough"))
     await bench.until(() => bench.ends.length === 1)
   })
 
-  test.each([
-    ["detached from the start", { detach: true }, () => {}],
-    ["detached later", {}, (asked: Asked) => asked.stream.sendMessage({ type: "detach" })],
-  ])("and leaves a process %s has not paused it for ever", async (_, more, detach) => {
-    const asked = flood(more)
-    await stands(asked)
-    detach(asked)
+  test("and leaves a process detached later has not paused it for ever", async () => {
+    const asked = flood()
+    await standsStill(asked)
+    asked.stream.sendMessage({ type: "detach" })
     await quiet()
     client.leave()
     await bench.until(() => bench.ends.length === 1)
     expect(bench.ends).toMatchObject([{ exit: { type: "code", code: 0 }, bytesOut: muchBytes }])
+  })
+
+  test("does not stop a process detached from the start", async () => {
+    const asked = flood({ detach: true })
+    await stands(asked)
+    await bench.until(() => bench.ends.length === 1)
+    expect(bench.ends).toMatchObject([{ exit: { type: "code", code: 0 }, bytesOut: muchBytes }])
+    client.leave()
   })
 })
 
