@@ -13,13 +13,17 @@ export interface Credential {
   readonly source: string
 }
 
-export interface CredentialLookup {
-  /** URL of the gateway it is for. */
-  readonly gateway: string
+/** Where a person may have said which credential to use. */
+export interface CredentialPlaces {
   readonly secretFile?: string | undefined
   readonly tokenFile?: string | undefined
   /** Default: the process's own. */
   readonly environment?: NodeJS.ProcessEnv
+}
+
+export interface CredentialLookup extends CredentialPlaces {
+  /** URL of the gateway it is for. */
+  readonly gateway: string
 }
 
 /** A credential is a line; a file above this is something else. */
@@ -32,12 +36,12 @@ export const credentialsFile = (environment: NodeJS.ProcessEnv = process.env): s
 }
 
 /**
- * The credential for a gateway: `--secret-file` or `--token-file`, else TRUNKLINE_SECRET or TRUNKLINE_TOKEN, else what is
- * kept for this gateway's URL. Rejects with `TunnelError`: `bad-request` when two are given at one level, `unauthorised` when
- * there is none, or the one found is empty, malformed, or readable by others.
+ * The credential that was given: `--secret-file` or `--token-file`, else TRUNKLINE_SECRET or TRUNKLINE_TOKEN; undefined when
+ * none was. Rejects with `TunnelError`: `bad-request` when two are given at one level, `unauthorised` when the one given is
+ * empty, malformed, or readable by others.
  */
-export const findCredential = async (lookup: CredentialLookup): Promise<Credential> => {
-  const { secretFile, tokenFile, environment = process.env } = lookup
+export const givenCredential = async (places: CredentialPlaces): Promise<Credential | undefined> => {
+  const { secretFile, tokenFile, environment = process.env } = places
   if (secretFile !== undefined && tokenFile !== undefined) {
     throw new TunnelError("bad-request", "--secret-file and --token-file are both given: give one")
   }
@@ -50,14 +54,23 @@ export const findCredential = async (lookup: CredentialLookup): Promise<Credenti
   }
   if (secret !== undefined) return { kind: "secret", value: checked(secret, "TRUNKLINE_SECRET"), source: "TRUNKLINE_SECRET" }
   if (token !== undefined) return { kind: "token", value: checked(token, "TRUNKLINE_TOKEN"), source: "TRUNKLINE_TOKEN" }
+  return undefined
+}
 
-  const file = credentialsFile(environment)
-  const kept = (await readKept(file))[gatewayKey(lookup.gateway)]
+/**
+ * The credential for a gateway: the one given, else what is kept for this gateway's URL. Rejects as `givenCredential` does, also of
+ * what is kept, and with `unauthorised` when there is none.
+ */
+export const findCredential = async ({ gateway, ...places }: CredentialLookup): Promise<Credential> => {
+  const given = await givenCredential(places)
+  if (given !== undefined) return given
+  const file = credentialsFile(places.environment)
+  const kept = (await readKept(file))[gatewayKey(gateway)]
   if (kept?.secret !== undefined) return { kind: "secret", value: checked(kept.secret, file), source: file }
   if (kept?.token !== undefined) return { kind: "token", value: checked(kept.token, file), source: file }
   throw new TunnelError(
     "unauthorised",
-    `no credentials for ${lookup.gateway}: give --secret-file FILE or --token-file FILE, or set TRUNKLINE_SECRET or TRUNKLINE_TOKEN; ` +
+    `no credentials for ${gateway}: give --secret-file FILE or --token-file FILE, or set TRUNKLINE_SECRET or TRUNKLINE_TOKEN; ` +
       `${file} has none for this gateway either (\`trunkline gateway\` writes it for gateways on this machine)`,
   )
 }

@@ -15,5 +15,8 @@ export function parseDuration(text: string): number {
   return durationMs
 }
 
+/** The same, or `0` for no limit. */
+export const parseTimeLimit = (text: string): number => (text === "0" ? 0 : parseDuration(text))
+
 /** `1.5s`, `320ms`, `2m`: for people. */
 export const formatDuration = (durationMs: number): string => ms(Math.round(durationMs))

@@ -44,6 +44,11 @@ const byErrorCode: Readonly<Record<ErrorCode, number>> = {
   "cwd-not-found": exitCodes.notExecutable,
   "spawn-failed": exitCodes.notExecutable,
   "command-failed": exitCodes.failure,
+  "service-refused": exitCodes.link,
+  "service-unreachable": exitCodes.link,
+  "service-timeout": exitCodes.link,
+  "service-failed": exitCodes.link,
+  "address-in-use": exitCodes.failure,
   // Of a call, not of a command: a command's time limit is an exit.
   timeout: exitCodes.link,
   aborted: exitCodes.link,

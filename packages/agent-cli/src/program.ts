@@ -1,8 +1,10 @@
 /** Reads a command line: commander, fed by the command table and the settings table. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander"
-import { type CommandSpec, commands } from "./command-table.ts"
-import { describeSetting, type Field, isToggle, readEnvironment, type Setting, settingOf, type Values } from "./config.ts"
+import type { CommandSpec } from "./command-table/command-spec.ts"
+import { commands } from "./command-table/commands.ts"
 import type { Operands } from "./operands.ts"
+import { describeSetting, isToggle, readEnvironment, type Setting } from "./settings/setting.ts"
+import { type Field, settingOf, type Values } from "./settings/settings.ts"
 import { UsageError } from "./usage-error.ts"
 
 export interface Invocation {
@@ -27,7 +29,8 @@ export async function readCommandLine(
   let invocation: Invocation | undefined
   const program = buildProgram(version, (spec, operands, values) => {
     const [name = "", processId = ""] = operands
-    const excess = operands.slice(spec.arguments.length)
+    const more = operands.slice(1)
+    const excess = spec.arguments.at(-1)?.name.includes("...") === true ? [] : operands.slice(spec.arguments.length)
     if (spec.command === undefined && rest.length > 0) throw new UsageError(`${spec.name} takes no command after --`)
     if (spec.command?.required === true && rest.length === 0) {
       throw new UsageError(
@@ -36,7 +39,7 @@ export async function readCommandLine(
     }
     const [unexpected] = excess
     if (unexpected !== undefined) throw new UsageError(`"${unexpected}" is one argument too many`)
-    invocation = { spec, values: values(environment), operands: { name, processId, command: rest } }
+    invocation = { spec, values: values(environment), operands: { name, processId, more, command: rest } }
   })
   await program.parseAsync(own, { from: "user" })
   return invocation
@@ -102,13 +105,20 @@ interface OptionOfField {
 
 /** Flag, environment, default, in this order. */
 function readValues(command: Command, options: readonly OptionOfField[], environment: NodeJS.ProcessEnv): Values {
-  const typed = new Map<string, unknown>(options.map(({ field, option }) => [field, command.getOptionValue(option.attributeName())]))
+  const typed = new Map<string, unknown>(options.map(({ field, option }) => [field, typedValue(command, option)]))
   const entries = options.map(({ field, setting }) => {
     const yields = setting.yieldsTo !== undefined && typed.get(setting.yieldsTo) !== undefined
     return [field, typed.get(field) ?? (yields ? undefined : readEnvironment(setting, environment)) ?? setting.default] as const
   })
   // Only the declared fields are there, and only those are visible to the command's code.
   return Object.fromEntries(entries) as unknown as Values
+}
+
+/** Undefined for one that was not typed. Of a flag that begins with "no-" commander keeps the opposite. */
+function typedValue(command: Command, option: Option): unknown {
+  const value: unknown = command.getOptionValue(option.attributeName())
+  if (!option.negate) return value
+  return value === false ? true : undefined
 }
 
 function optionOf(setting: Setting<unknown>): Option {

@@ -1,12 +1,17 @@
 /** One agent, by name: a handle that costs nothing until it is used. All its calls share one link. */
-import type { Clock } from "@trunkline/protocol"
+import type { Clock, ListenAddress } from "@trunkline/protocol"
 import type { Dial } from "./dial.ts"
 import { type Command, type ExecOptions, type ExecResult, exec, execOpen, type SpawnOptions } from "./exec.ts"
+import { type FetchOptions, tunnelFetch } from "./fetch.ts"
+import { type HttpAnswer, type HttpRequest, requestHttp } from "./http.ts"
 import { LinkConnection } from "./link-connection.ts"
 import type { LinkStateListener } from "./link-state.ts"
+import { type Listener, listen } from "./listen.ts"
 import { Process } from "./process.ts"
 import { Processes } from "./processes.ts"
 import { connectTerminal, createTerminal, type PtyConnectOptions, type PtyOptions, type Terminal } from "./pty.ts"
+import { openSocket, type SocketOptions, type SocketTarget, type TunnelSocket } from "./tcp.ts"
+import { openWebSocket, type WebSocketRequest } from "./web-socket.ts"
 
 export interface AgentOptions {
   readonly gateway: URL
@@ -62,6 +67,34 @@ export class Agent {
   async spawn(command: Command, options: SpawnProcessOptions = {}): Promise<Process> {
     const open = { ...execOpen(command, options, options.stdin === "pipe"), detach: options.detach ?? false }
     return Process.start(this.#connection, "exec", open, options.signal)
+  }
+
+  /**
+   * The standard fetch, to a service at the agent: `agent.fetch("http://localhost:3000/health")`. Redirects are not followed, and no headers are added but
+   * `host` and what the body needs. A body is decoded; cancel one that is not wanted. Rejects with TunnelError, also where `fetch` would throw something else.
+   */
+  fetch(input: string | URL | Request, init?: FetchOptions): Promise<Response> {
+    return tunnelFetch(this.#connection, input, init)
+  }
+
+  /** One HTTP request with headers and bodies as they are. Rejects with TunnelError; an answer of any status is none. */
+  request(request: HttpRequest): Promise<HttpAnswer> {
+    return requestHttp(this.#connection, request)
+  }
+
+  /** A WebSocket to a service at the agent, or the answer of a service that wants none. Rejects with TunnelError. */
+  webSocket(request: WebSocketRequest): ReturnType<typeof openWebSocket> {
+    return openWebSocket(this.#connection, request)
+  }
+
+  /** A connection from the agent to a TCP port or a unix socket, by default on the agent's own machine. Rejects with TunnelError. */
+  connect(target: SocketTarget, options?: SocketOptions): Promise<TunnelSocket> {
+    return openSocket(this.#connection, target, options)
+  }
+
+  /** A listener at the agent whose connections come here, until it is closed or its signal aborts. Rejects with TunnelError. */
+  listen(address: ListenAddress, options?: SocketOptions): Promise<Listener> {
+    return listen(this.#connection, address, options)
   }
 
   /** Round trip to the agent and back, in milliseconds. */

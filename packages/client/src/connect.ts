@@ -3,6 +3,7 @@ import { type Clock, endpointName, endpointNameRule, TunnelError } from "@trunkl
 import { Agent } from "./agent.ts"
 import type { Dial } from "./dial.ts"
 import { Endpoints } from "./endpoints.ts"
+import { type HttpAccess, httpAccess } from "./http-access.ts"
 import { systemClock } from "./runtime.ts"
 import { dialWeb } from "./transports/web.ts"
 
@@ -51,6 +52,11 @@ export class Gateway {
       this.#agents.set(name, agent)
     }
     return agent
+  }
+
+  /** The URLs of an agent's HTTP service, with a way in for one browser. Rejects with TunnelError. */
+  httpAccess(name: string, port: number): Promise<HttpAccess> {
+    return httpAccess({ url: this.url, token: this.#options.token, fetch: this.#options.fetch ?? fetch }, name, port)
   }
 
   /** Ends every link. */

@@ -3,6 +3,9 @@ export {
   type Endpoint,
   type EndpointStatus,
   type Exit,
+  type HeaderList,
+  type HttpTarget,
+  type ListenAddress,
   type ProcessDescription,
   type SignalName,
   signalNames,
@@ -13,9 +16,15 @@ export { type ConnectOptions, connect, Gateway } from "./connect.ts"
 export type { Dial, DialTarget, Socket, SocketEvents } from "./dial.ts"
 export { type EndpointDetail, type EndpointFilter, type EndpointPage, Endpoints } from "./endpoints.ts"
 export { type Command, describeExit, type ExecOptions, type ExecResult, type SpawnOptions } from "./exec.ts"
+export type { FetchOptions } from "./fetch.ts"
+export type { HttpAnswer, HttpRequest } from "./http.ts"
+export type { HttpAccess } from "./http-access.ts"
 export type { Input } from "./input.ts"
 export type { LinkState, LinkStateListener } from "./link-state.ts"
+export type { IncomingConnection, Listener } from "./listen.ts"
 export { Process } from "./process.ts"
 export type { OutputEvent, ProcessExit, TerminalSize } from "./process-output.ts"
 export { type AttachOptions, type ListOptions, Processes } from "./processes.ts"
 export { type PtyConnectOptions, type PtyOptions, Terminal } from "./pty.ts"
+export type { SocketOptions, SocketTarget, TunnelSocket } from "./tcp.ts"
+export type { TunnelWebSocket, WebSocketClose, WebSocketRequest } from "./web-socket.ts"

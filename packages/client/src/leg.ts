@@ -105,8 +105,8 @@ export class Leg {
   /** Gives up the dial, or closes the socket. Idempotent. */
   close(code: number, reason: string): void {
     if (!this.#end()) return
-    this.#giveUp.abort()
-    this.#socket?.close(code, reason)
+    if (this.#socket === undefined) this.#giveUp.abort()
+    else this.#socket.close(code, reason)
   }
 
   #adopt(socket: Socket): void {

@@ -34,6 +34,14 @@ export interface LinkConnectionOptions {
   readonly idleMs: number
 }
 
+/** Milliseconds between looks at whether the agent has received everything: nothing tells. */
+const arrivalPollMs = 50
+
+export interface OpenerEvents extends StreamEvents {
+  /** The request has not left yet: what is said of the stream now goes out with it. */
+  opened?(stream: MuxStream): void
+}
+
 type State =
   | { readonly phase: "idle" }
   /** The agent has not been greeted: nothing of any call has left us. */
@@ -62,18 +70,20 @@ export class LinkConnection {
   }
 
   /** Opens a stream, on the link there is or on a new one. Rejects with TunnelError, `delivered: "no"`. */
-  async open(kind: string, body: unknown, events: StreamEvents, signal?: AbortSignal): Promise<MuxStream> {
+  async open(kind: string, body: unknown, events: OpenerEvents, signal?: AbortSignal): Promise<MuxStream> {
     if (signal?.aborted === true) throw abortedError(signal)
     const release = this.#use()
     try {
       const mux = await untilAborted(this.#mux(), signal)
-      return mux.open(kind, body, {
+      const stream = mux.open(kind, body, {
         ...bind(events),
         closed: (error) => {
           release()
           events.closed(error)
         },
       })
+      events.opened?.(stream)
+      return stream
     } catch (error) {
       release()
       throw error
@@ -112,8 +122,15 @@ export class LinkConnection {
       released = true
       this.#streams -= 1
       if (this.#streams > 0 || this.#state.phase === "idle") return
-      this.#cancelIdle = this.#options.clock.schedule(this.#options.idleMs, () => this.close())
+      this.#cancelIdle = this.#options.clock.schedule(this.#options.idleMs, () => this.#letGo())
     }
+  }
+
+  /** Ends the link nobody uses, but not while what was written last is under way, perhaps on a line that is cut: it would be lost, and nobody told. */
+  #letGo(): void {
+    const { clock, idleMs } = this.#options
+    if (this.#state.phase !== "linked" || this.#state.mux.link.inFlightBytes === 0) return this.close()
+    this.#cancelIdle = clock.schedule(Math.max(idleMs, arrivalPollMs), () => this.#letGo())
   }
 
   #mux(): Promise<Mux> {

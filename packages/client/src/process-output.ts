@@ -12,6 +12,7 @@ import {
   type StreamEvents,
   TunnelError,
 } from "@trunkline/protocol"
+import { CreditedQueue } from "./credited-queue.ts"
 
 /** How a process ended, and how long it ran at the agent. */
 export interface ProcessExit {
@@ -47,10 +48,7 @@ interface OutputOptions {
   readonly follow: boolean
 }
 
-interface QueuedEvent {
-  readonly event: Exclude<OutputEvent, { readonly type: "exit" }>
-  readonly cost: number
-}
+type QueuedEvent = Exclude<OutputEvent, { readonly type: "exit" }>
 
 /** Where output goes until somebody reads it, when it is read, and when nobody ever will. */
 type Reader = "none" | "iterating" | "discarding"
@@ -78,9 +76,7 @@ export class ProcessOutput {
   /** Gaps that lie ahead: the agent's word of one overtakes the output before it. */
   #gaps: Gap[] = []
   readonly #closed: (() => void)[] = []
-  /** Newest last, what is read next in `#next`, newest first: a queue whose every step is cheap, however small the chunks. */
-  #queue: QueuedEvent[] = []
-  #next: QueuedEvent[] = []
+  readonly #queue = new CreditedQueue<QueuedEvent>()
   /** Cost of what the reader has been given and not yet come back from. */
   #readingCost = 0
   #reader: Reader = "none"
@@ -167,10 +163,10 @@ export class ProcessOutput {
 
   async *#read(): AsyncGenerator<OutputEvent, undefined, undefined> {
     while (this.#reader === "iterating") {
-      const chunk = this.#take()
-      if (chunk !== undefined) {
-        this.#readingCost = chunk.cost
-        yield chunk.event
+      const credited = this.#queue.take()
+      if (credited !== undefined) {
+        this.#readingCost = credited.cost
+        yield credited.item
         // Only now: whoever iterates has come back for more.
         this.#pay()
       } else if (this.#ended === undefined) {
@@ -194,14 +190,6 @@ export class ProcessOutput {
     }
   }
 
-  #take(): QueuedEvent | undefined {
-    if (this.#next.length === 0) {
-      this.#next = this.#queue.reverse()
-      this.#queue = []
-    }
-    return this.#next.pop()
-  }
-
   #pay(): void {
     this.stream?.consumed(this.#readingCost)
     this.#readingCost = 0
@@ -210,8 +198,8 @@ export class ProcessOutput {
   /** Nobody reads any more: what comes is dropped, so that the process is not held up. */
   #discard(): void {
     this.#reader = "discarding"
+    this.#readingCost += this.#queue.drop()
     this.#pay()
-    for (const chunks of [this.#next, this.#queue]) for (const { cost } of chunks.splice(0)) this.stream?.consumed(cost)
     this.#wakeReader?.()
   }
 
@@ -236,9 +224,9 @@ export class ProcessOutput {
     }
   }
 
-  #push(event: QueuedEvent["event"], cost: number): void {
+  #push(item: QueuedEvent, cost: number): void {
     if (this.#reader === "discarding") return this.stream?.consumed(cost)
-    this.#queue.push({ event, cost })
+    this.#queue.push({ item, cost })
     this.#wakeReader?.()
   }
 

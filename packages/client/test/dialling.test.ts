@@ -293,6 +293,8 @@ test("a thousand calls in a row use one link and leave neither listener nor time
   expect(line.calls).toHaveLength(1)
   expect(getEventListeners(signal, "abort")).toHaveLength(0)
   expect(getEventListeners(line.last.target.signal, "abort").length).toBeLessThanOrEqual(1)
+  await line.turn()
+  peer.sayBody(new Uint8Array(0))
   await line.pass(idleMs)
   expect(line.last.closed).toMatchObject({ code: 1000 })
   expect(line.quiet).toBe(true)

@@ -363,11 +363,16 @@ describe("a gateway", () => {
 })
 
 describe("an idle link", () => {
-  const reset = async ({ stream }: Opened) => (await stream).reset(new TunnelError("aborted", "done"))
+  /** Ends a stream; the peer of the link has received all of it. */
+  const reset = async ({ stream }: Opened, { line, peer }: Up) => {
+    ;(await stream).reset(new TunnelError("aborted", "done"))
+    await line.turn()
+    peer.sayBody(new Uint8Array(0))
+  }
 
   test("is ended after its time, and told so to the agent", async () => {
     const link = await up()
-    await reset(link)
+    await reset(link, link)
     await link.line.pass(idleMs - 1)
     expect(link.first.closed).toBeUndefined()
     await link.line.pass(1)
@@ -378,13 +383,13 @@ describe("an idle link", () => {
 
   test("is kept by a call, and by one after another", async () => {
     const link = await up()
-    await reset(link)
+    await reset(link, link)
     await link.line.pass(idleMs - 1)
     const next = link.line.open()
     expect(await next.outcome).toBe("open")
     await link.line.pass(5 * idleMs)
     expect(link.first.closed).toBeUndefined()
-    await reset(next)
+    await reset(next, link)
     await link.line.pass(idleMs)
     expect(link.first.closed).toBeDefined()
     expect(link.line.calls).toHaveLength(1)
@@ -392,16 +397,46 @@ describe("an idle link", () => {
 
   test("gives a call at the very moment of its end a new link", async () => {
     const link = await up()
-    await reset(link)
+    await reset(link, link)
     link.line.clock.schedule(idleMs, () => void link.line.open())
     await link.line.pass(idleMs)
     expect(link.first.closed).toBeDefined()
     expect(link.line.calls).toHaveLength(2)
   })
 
+  test("is kept until the agent has received what was written last, however long its line is away", async () => {
+    const line = new ScriptedDial()
+    const offered: MuxStream[] = []
+    const agent = new AgentEnd(() => ({ link: { clock: line.clock }, offered: (stream) => void offered.push(stream) }))
+    const { stream, outcome, ended } = line.open()
+    line.last.openTo(agent, line.clock)
+    await outcome
+    await line.turn()
+    const got: string[] = []
+    offered[0]?.accept({}, { data: (_, bytes) => got.push(...Array.from(bytes, String)), finished: () => got.push("end"), closed() {} })
+    offered[0]?.finish()
+    await line.turn()
+    // What is on its way when the line breaks, both halves having ended for the client.
+    line.last.reopenTo(new AgentEnd(() => ({ link: { clock: line.clock } })), line.clock)
+    const open = await stream
+    open.write(0, Uint8Array.of(1))
+    open.finish()
+    await line.turn()
+    expect(ended).toEqual([undefined])
+    line.last.events.closed(1006, "")
+    await line.pass(5 * idleMs)
+    expect(line.last.closed).toBeUndefined()
+    line.last.openTo(agent, line.clock)
+    await line.turn()
+    expect(got).toEqual(["1", "end"])
+    await line.pass(idleMs)
+    expect(line.last.closed).toMatchObject({ code: 1000 })
+    expect(line.quiet).toBe(true)
+  })
+
   test("is kept while a ping is under way", async () => {
     const link = await up()
-    await reset(link)
+    await reset(link, link)
     const ping = link.line.connection.ping()
     await link.line.turn()
     await link.line.pass(2 * idleMs)

@@ -196,6 +196,15 @@ describe("output", () => {
     expect(await process.wait()).toMatchObject({ exit: { type: "code", code: 0 } })
   })
 
+  test("that has stopped the agent and is then not wanted lets it go on", async () => {
+    const [process, served] = await start()
+    await served.fill(muchBytes)
+    const ended = process.wait()
+    await served.until(() => served.stream.writableBytes > 0)
+    served.exit()
+    expect(await ended).toMatchObject({ exit: { type: "code", code: 0 } })
+  })
+
   test("in many small pieces is read in order and grants room for more", async () => {
     const [process, served] = await start()
     const output = process.output()

@@ -12,6 +12,7 @@ export type Secrets = readonly [current: string, ...others: string[]]
 export const gatewayPrincipal: Principal = { id: "gateway", scopes: ["read", "exec", "pty", "http", "tcp", "admin"] }
 
 const encoder = new TextEncoder()
+const bearerPattern = /^Bearer +(.+)$/i
 
 export function secretsOf(env: Env): Secrets {
   const { GATEWAY_SECRET: current, GATEWAY_SECRET_PREVIOUS: previous } = env
@@ -24,6 +25,12 @@ export function secretsOf(env: Env): Secrets {
 /** Throws `unauthorised` unless the request bears the gateway secret. */
 export async function requireGateway(request: Request, secrets: Secrets): Promise<void> {
   if (!(await isAnyOf(bearerOf(request), secrets))) throw new TunnelError("unauthorised", "the credential is not this gateway's secret")
+}
+
+/** Whether this is `Bearer` and the gateway secret. */
+export async function isGatewayBearer(value: string | null, secrets: Secrets): Promise<boolean> {
+  const bearer = bearerPattern.exec(value ?? "")?.[1]
+  return bearer !== undefined && (await isAnyOf(bearer, secrets))
 }
 
 /** Throws `unauthorised` unless the request bears the gateway secret or the key of this very agent. */
@@ -54,16 +61,30 @@ function bearerOf(request: Request): string {
   const header = request.headers.get("authorization")
   if (header === null)
     throw new TunnelError("unauthorised", "no credential: send `Authorization: Bearer …`; a credential in the URL is never read")
-  const match = /^Bearer +(.+)$/i.exec(header)
-  if (match?.[1] === undefined) throw new TunnelError("unauthorised", "the Authorization header is not `Bearer …`")
-  return match[1]
+  const bearer = bearerPattern.exec(header)?.[1]
+  if (bearer === undefined) throw new TunnelError("unauthorised", "the Authorization header is not `Bearer …`")
+  return bearer
 }
 
 /** Looks at every candidate, so that the time is the same whichever matches. */
 async function isAnyOf(value: string, candidates: readonly string[]): Promise<boolean> {
   const digest = await sha256(value)
-  const matches = await Promise.all(candidates.map(async (candidate) => equalBytes(digest, await sha256(candidate))))
+  const matches = await Promise.all(candidates.map(async (candidate) => equalBytes(digest, await secretDigest(candidate))))
   return matches.includes(true)
+}
+
+/** Digests per isolate that are kept, each some hundred bytes; an isolate sees two secrets, and two keys for each agent that dials it. */
+const digestsMax = 1_024
+const digests = new Map<string, Uint8Array>()
+
+async function secretDigest(secret: string): Promise<Uint8Array> {
+  let digest = digests.get(secret)
+  if (digest === undefined) {
+    digest = await sha256(secret)
+    if (digests.size >= digestsMax) digests.clear()
+    digests.set(secret, digest)
+  }
+  return digest
 }
 
 const sha256 = async (text: string): Promise<Uint8Array> => new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)))

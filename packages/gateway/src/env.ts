@@ -12,4 +12,6 @@ export interface Env {
   readonly GATEWAY_SECRET_PREVIOUS?: string
   /** `replace` (default) or `reject`: whether another agent may take a name from a live one. */
   readonly TAKEOVER?: string
+  /** The domain whose hosts `PORT--NAME.<domain>` are services of the agents; its wildcard has to lead here. `localhost` is one always. */
+  readonly HTTP_DOMAIN?: string
 }

@@ -8,6 +8,8 @@ import type { Endpoint, EndpointName, Labels } from "@trunkline/protocol"
 export const heartbeatPeriodMs = 300_000
 /** How long a record lives: two and a half periods, so that one lost renewal is forgiven. */
 export const heartbeatLifeMs = 750_000
+/** How long an agent counts as online after its last heartbeat; until its record is gone it is stale. */
+const freshMs = 2 * heartbeatPeriodMs
 /** KV's own bound on the metadata of a key. */
 const metadataBytesMax = 1_024
 
@@ -51,8 +53,9 @@ export const deleteHeartbeat = (kv: KVNamespace, name: EndpointName): Promise<vo
 /** One page in order of name. */
 export async function listHeartbeats(kv: KVNamespace, cursor: string | null): Promise<HeartbeatPage> {
   const page = await kv.list<Metadata>({ prefix: keyPrefix, cursor })
+  const now = Date.now()
   const endpoints = page.keys.flatMap(({ name, metadata }) =>
-    metadata === undefined ? [] : [heartbeatSummary(name.slice(keyPrefix.length), metadata)],
+    metadata === undefined ? [] : [heartbeatSummary(name.slice(keyPrefix.length), metadata, now)],
   )
   return {
     endpoints,
@@ -61,16 +64,11 @@ export async function listHeartbeats(kv: KVNamespace, cursor: string | null): Pr
   }
 }
 
-/** A record that lives is an agent that is online: there is no socket to know better. */
-export const heartbeatSummary = (name: string, { version, labels, since, lastSeen }: Metadata): Endpoint => ({
-  name,
-  status: "online",
-  mode: "tunnel-url",
-  since,
-  lastSeen,
-  version,
-  labels,
-  rttMs: null,
-})
+/** What is known without asking the agent, which would cost a dial for each look. */
+export function heartbeatSummary(name: string, { version, labels, since, lastSeen }: Metadata, now: number): Endpoint {
+  const staleAt = lastSeen + freshMs
+  const state = now < staleAt ? ({ status: "online", since } as const) : ({ status: "stale", since: staleAt } as const)
+  return { name, ...state, mode: "tunnel-url", lastSeen, version, labels, rttMs: null }
+}
 
 const metadataOf = ({ version, labels, since, lastSeen }: Heartbeat): Metadata => ({ version, labels, since, lastSeen })

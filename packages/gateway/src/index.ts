@@ -8,10 +8,12 @@ import { endpointRoutes } from "./routes/endpoints.ts"
 import { healthRoutes } from "./routes/health.ts"
 import { heartbeatRoutes } from "./routes/heartbeats.ts"
 import { processRoutes } from "./routes/processes.ts"
+import { answerService } from "./routes/services.ts"
 import { socketRoutes } from "./routes/sockets.ts"
 import { ticketRoutes } from "./routes/tickets.ts"
 
 export { AgentSocket } from "./agent/agent-socket.ts"
+export { Agents, type AgentsProps } from "./agents.ts"
 export { Registry } from "./registry/registry.ts"
 
 const routes: readonly Route[] = [
@@ -25,4 +27,8 @@ const routes: readonly Route[] = [
   ...adminRoutes,
 ]
 
-export default { fetch: createRouter(routes) } satisfies ExportedHandler<Env>
+const answerApi = createRouter(routes)
+
+export default {
+  fetch: async (request, env, ctx) => (await answerService(request, env, ctx)) ?? (await answerApi(request, env, ctx)),
+} satisfies ExportedHandler<Env>

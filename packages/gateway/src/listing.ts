@@ -1,6 +1,6 @@
 /**
  * The endpoints listing: registry rows and heartbeat records, merged in order of name. Each page costs one call to
- * each source, whatever the number of endpoints. Where a name is in both, its socket is the truth.
+ * each source, whatever the number of endpoints. Where a name is in both, its socket is the truth while it is there.
  */
 import {
   checkBody,
@@ -56,13 +56,15 @@ export async function listEndpoints(sources: ListingSources, query: ListingQuery
     ...(status === undefined ? {} : { status }),
     others: beating.map((endpoint) => endpoint.name),
   })
-  const withSocket = new Set(pages.flatMap((page) => page.knownOthers))
-  const tunnels = beating.filter((endpoint) => !withSocket.has(endpoint.name) && matches(endpoint, labels, status))
+  const withSocket = new Set(pages.flatMap((page) => page.connectedOthers))
+  const tunnels = beating.filter((endpoint) => !withSocket.has(endpoint.name))
+  const byUrl = new Set(tunnels.map((endpoint) => endpoint.name))
 
   // No source has been read beyond its own last name, so nothing beyond the nearest of them may be shown yet.
   const heartbeatsTo = heartbeats.next === null ? null : (heartbeats.scannedTo ?? position.after)
   const horizon = nearest([...pages.map((page) => page.scannedTo), heartbeatsTo])
-  const ready = [...pages.flatMap((page) => page.endpoints), ...tunnels]
+  const rows = pages.flatMap((page) => page.endpoints).filter((endpoint) => !byUrl.has(endpoint.name))
+  const ready = [...rows, ...tunnels.filter((endpoint) => matches(endpoint, labels, status))]
     .filter((endpoint) => horizon === null || endpoint.name <= horizon)
     .sort(byName)
   const endpoints = ready.slice(0, limit)

@@ -1,9 +1,14 @@
 /**
- * The Worker's way to an agent's object: client links, for the link route and the gateway's own HTTP edge, and exact
- * presence. The object is touched only for a name that an agent has dialled: the first touch fixes where in the world the object lives.
+ * The Worker's ways to an agent: client links, for the link route and the gateway's own HTTP edge, and exact presence. A socket
+ * of the agent is preferred; its URL is used while there is none. The agent's object is touched only for a name that an agent has
+ * dialled: the first touch fixes where in the world the object lives.
  */
-import { type EndpointName, isErrorCode, type Principal, TunnelError } from "@trunkline/protocol"
-import { type TicketUse, upgradeRequest } from "./agent/upgrade.ts"
+import { type EndpointName, type ErrorCode, isErrorCode, type Principal, TunnelError } from "@trunkline/protocol"
+import type { AgentSocket } from "./agent/agent-socket.ts"
+import { type TicketUse, upgradeRequest, usedTicket } from "./agent/upgrade.ts"
+import { mintAssertion } from "./assertion.ts"
+import { secretsOf } from "./auth.ts"
+import { dialUrl } from "./dial-url.ts"
 import type { Presence } from "./endpoint.ts"
 import type { Env } from "./env.ts"
 import { readHeartbeat } from "./heartbeats.ts"
@@ -44,7 +49,7 @@ async function isKnown(env: Env, name: EndpointName): Promise<boolean> {
 /** The exact presence of an agent, or null for a name that is not there. */
 export async function presenceOf(env: Env, name: EndpointName): Promise<Presence | null> {
   if (!(await isKnown(env, name))) return null
-  return env.AGENT.get(env.AGENT.idFromName(name)).presence()
+  return objectOf(env, name).presence()
 }
 
 export interface LinkOptions {
@@ -59,25 +64,47 @@ export interface LinkOptions {
  * `agent-stopped`, `agent-draining`, `agent-offline`, `too-many-clients`, `unauthorised`.
  */
 export async function requestLink(env: Env, name: EndpointName, principal: Principal, options: LinkOptions = {}): Promise<Response> {
-  if (!(await isKnown(env, name))) throw await unlessBeating(env, name, new TunnelError("agent-unknown", `no agent "${name}" is known`))
+  const client = { type: "client", name, principal, ...options } as const
+  const known = await isKnown(env, name)
+  const absence = known ? await absenceOf(env, name, { ...client, unlessAway: true }) : unknownAgent(name)
+  if (absence instanceof Response) return absence
+  // Asked for only now: a link to an agent with a socket costs no read of KV.
+  const heartbeat = await readHeartbeat(env.KV, name)
+  const { ticket, ...unticketed } = client
+  if (heartbeat === undefined) {
+    if (absence.code === "agent-away") return requestSocket(env, upgradeRequest(client), name)
+    throw absence
+  }
+  requireTakingSockets()
+  // Where there is no object, the agent alone sees to it that a ticket is used once, by its nonce.
+  if (known && ticket !== undefined && !(await objectOf(env, name).useTicket(ticket))) throw usedTicket()
   try {
-    return await requestSocket(env, upgradeRequest({ type: "client", name, principal, ...options }), name)
+    const assertion = await mintAssertion(secretsOf(env), { agent: name, principal, ...ticket }, Date.now())
+    return await dialUrl(heartbeat.url, name, assertion, options.subprotocol)
   } catch (error) {
-    throw error instanceof TunnelError && error.code === "agent-stopped" ? await unlessBeating(env, name, error) : error
+    // Both ways are cut: its socket will be back first, and then its clients hear of it.
+    if (absence.code === "agent-away" && error instanceof TunnelError && error.code === "agent-offline")
+      return requestSocket(env, upgradeRequest(unticketed), name)
+    throw error
   }
 }
 
-/** A listed agent that has no socket must not be called unknown, nor stopped. */
-async function unlessBeating(env: Env, name: EndpointName, error: TunnelError): Promise<TunnelError> {
-  if ((await readHeartbeat(env.KV, name)) === undefined) return error
-  return new TunnelError(
-    "agent-offline",
-    `the agent "${name}" only sends heartbeats and has no socket here: this gateway cannot reach it yet`,
-    {
-      retryable: false,
-    },
-  )
+/** What the object says where the agent has no socket, and may be reached another way. */
+const absentCodes: ReadonlySet<ErrorCode> = new Set(["agent-unknown", "agent-away", "agent-offline", "agent-stopped"])
+
+/** The response with a socket, or why the agent has none here. Throws what is no matter of another way. */
+async function absenceOf(env: Env, name: EndpointName, upgrade: Parameters<typeof upgradeRequest>[0]): Promise<Response | TunnelError> {
+  try {
+    return await requestSocket(env, upgradeRequest(upgrade), name)
+  } catch (error) {
+    if (error instanceof TunnelError && absentCodes.has(error.code)) return error
+    throw error
+  }
 }
+
+const unknownAgent = (name: EndpointName): TunnelError => new TunnelError("agent-unknown", `no agent "${name}" is known`)
+
+const objectOf = (env: Env, name: EndpointName): DurableObjectStub<AgentSocket> => env.AGENT.get(env.AGENT.idFromName(name))
 
 /**
  * An unaccepted socket that speaks the link protocol as a client of this agent: text control and binary link
@@ -85,14 +112,14 @@ async function unlessBeating(env: Env, name: EndpointName, error: TunnelError): 
  */
 export async function openLink(env: Env, name: EndpointName, principal: Principal): Promise<WebSocket> {
   const { webSocket } = await requestLink(env, name, principal)
-  if (webSocket === null) throw new TunnelError("internal", `the object of "${name}" answered without a socket`)
+  if (webSocket === null) throw new TunnelError("internal", `the way to "${name}" has no socket`)
   return webSocket
 }
 
 /** Sends an upgrade to the name's object; its refusal becomes a TunnelError. */
 export async function requestSocket(env: Env, request: Request, name: EndpointName): Promise<Response> {
   requireTakingSockets()
-  const response = await env.AGENT.get(env.AGENT.idFromName(name)).fetch(request)
+  const response = await objectOf(env, name).fetch(request)
   if (response.status === 101) return response
   const { code, message } = (await response.json()) as { code: string; message: string }
   throw new TunnelError(isErrorCode(code) ? code : "internal", message)

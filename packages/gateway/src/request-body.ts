@@ -1,4 +1,4 @@
-/** JSON request bodies: bounded while they are read, because a chunked body does not say how long it is. */
+/** Request bodies as text and JSON: bounded while they are read, because a chunked body does not say how long it is. */
 import { TunnelError } from "@trunkline/protocol"
 
 /** Bytes, unless a route takes more: a heartbeat with its labels. */
@@ -19,7 +19,8 @@ export async function readJsonObject(request: Request, bytesMax = usualBytesMax)
   return value as Readonly<Record<string, unknown>>
 }
 
-async function readText(request: Request, bytesMax: number): Promise<string> {
+/** The body as UTF-8. Throws `too-large` and `bad-request`. */
+export async function readText(request: Request, bytesMax: number): Promise<string> {
   if (request.body === null) return ""
   // A command with a character replaced is another command.
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false })

@@ -1,6 +1,6 @@
 /** From a request to its route, and from whatever comes back to an answer: 404, 405, CORS and errors live here. */
 import { TunnelError } from "@trunkline/protocol"
-import { failure } from "./answer.ts"
+import { failure, unexpected } from "./answer.ts"
 import { secretsOf } from "./auth.ts"
 import type { Env } from "./env.ts"
 import type { Answer, Route } from "./route.ts"
@@ -18,12 +18,15 @@ export function createRouter(routes: readonly Route[]): Router {
   const compiled = routes.map((route): CompiledRoute => ({ ...route, pattern: new URLPattern({ pathname: route.path }) }))
   return async (request, env, ctx) => {
     const requestId = crypto.randomUUID()
-    const url = new URL(request.url)
+    const url = URL.parse(request.url)
+    // The runtime puts together whatever Host and path came.
+    if (url === null) return failure(new TunnelError("bad-request", "the Host header and the path are no URL"), requestId)
     let response: Response
     try {
       response = await answer(compiled, request, url, env, ctx)
     } catch (error) {
-      response = error instanceof TunnelError ? failure(error, requestId, headersOf(error)) : unexpected(error, requestId)
+      response =
+        error instanceof TunnelError ? failure(error, requestId, headersOf(error)) : failure(unexpected(error, requestId), requestId)
     }
     return withHeaders(response, url, requestId)
   }
@@ -70,13 +73,6 @@ function preflight(route: Route): Response {
       "access-control-max-age": "86400",
     },
   })
-}
-
-/** A fault of ours: the log has the cause, the caller the id to ask about. */
-function unexpected(error: unknown, requestId: string): Response {
-  console.error("request.failed", { requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
-  const message = "the gateway failed on this request; its log has the cause under the request id"
-  return failure(new TunnelError("internal", message, { delivered: "unknown" }), requestId)
 }
 
 /** An upgrade goes back untouched: its headers belong to the handshake. */

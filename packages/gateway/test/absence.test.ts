@@ -196,13 +196,14 @@ describe("the answer to a client", () => {
   })
 
   test("[GW9] is agent-stopped no more when heartbeats say that the agent runs without a socket", async () => {
+    vi.spyOn(globalThis, "fetch").mockRejectedValue(new Error("nothing is published there"))
     const name = freshName()
     const { agent } = await connectAgent(name)
     agent.send(encodeControl({ type: "bye" }))
     await agent.closed
     const beat = { method: "PUT", headers: bearer, body: JSON.stringify({ url: "https://box.example", version: "1", labels: {} }) }
     expect((await call(`/v1/heartbeats/${name}`, beat)).status).toBe(201)
-    expect(await refusedBy(name)).toMatchObject({ status: 503, code: "agent-offline", retryAfter: null })
+    expect(await refusedBy(name)).toMatchObject({ status: 503, code: "agent-offline", retryAfter: "30" })
   })
 
   test("[GW9] is agent-offline with the time when the agent was lost longer ago than clients may wait", async () => {

@@ -27,7 +27,7 @@ import { AgentEnd } from "@trunkline/protocol/testing"
 import { hello, socketOf, upgrade } from "./peers.ts"
 
 /** What comes, in order, until somebody asks for it. */
-class Arrivals<Item> {
+export class Arrivals<Item> {
   readonly #items: Item[] = []
   #wake: () => void = () => {}
 
@@ -153,6 +153,15 @@ export class Question {
   }
 }
 
+/** A stream to a service: its kind, what it was opened with, and nothing done about it yet. */
+export interface Offer {
+  readonly kind: string
+  readonly open: unknown
+  readonly stream: MuxStream
+}
+
+const serviceKinds: readonly string[] = ["http", "websocket", "tcp"]
+
 const bytesOf = (output: string | Uint8Array): Uint8Array => (typeof output === "string" ? new TextEncoder().encode(output) : output)
 
 export class Machine {
@@ -160,6 +169,7 @@ export class Machine {
   readonly #runs = new Arrivals<Run>()
   readonly #views = new Arrivals<View>()
   readonly #questions = new Arrivals<Question>()
+  readonly #offers = new Arrivals<Offer>()
   #end: AgentEnd
   #socket: WebSocket | undefined
 
@@ -186,6 +196,10 @@ export class Machine {
 
   nextQuestion(): Promise<Question> {
     return this.#questions.next()
+  }
+
+  nextOffer(): Promise<Offer> {
+    return this.#offers.next()
   }
 
   /** Runs every process in this way, until the test is over. */
@@ -259,6 +273,7 @@ export class Machine {
 
   #offered(stream: MuxStream, body: unknown): void {
     if (stream.kind === "attach") this.#views.push(new View(checkBody(attachOpenSchema, body), stream))
+    else if (serviceKinds.includes(stream.kind)) this.#offers.push({ kind: stream.kind, open: body, stream })
     else if (stream.kind === "processes") this.#questions.push(new Question(checkBody(processesOpenSchema, body), stream))
     else this.#runs.push(new Run(checkBody(execOpenSchema, body), stream))
   }

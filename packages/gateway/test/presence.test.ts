@@ -225,7 +225,7 @@ test("the registry keeps the newest revision, whatever order announcements arriv
   await shard().announce({ ...record, revision: 6, state: "stopped", since: Date.now() })
   const after = await shard().list({ after: "", limit: 1_000, labels: {}, others: [name] })
   expect(after.endpoints.map((endpoint) => endpoint.name)).not.toContain(name)
-  expect(after.knownOthers).toEqual([])
+  expect(after.connectedOthers).toEqual([])
   // Its object can still say that it stopped, for a day.
   expect(await shard().known([name])).toEqual([name])
   setClock(Date.now() + offlineKeptMs + 1_000)

@@ -1,5 +1,5 @@
 /** The pure parts of the gateway, without sockets. */
-import { closeCodes, limits, readSlot, slot } from "@trunkline/protocol"
+import { closeCodes, limits, readOffer, readSlot, slot } from "@trunkline/protocol"
 import { describe, expect, test } from "vitest"
 import { decodeRole, encodeRole, type SocketRole } from "../src/agent/attachment.ts"
 import { statusOf } from "../src/agent/presence.ts"
@@ -7,7 +7,6 @@ import { firstFreeSlot, slotAt } from "../src/agent/slots.ts"
 import { cutReason, sendableCode } from "../src/agent/sockets.ts"
 import { routeFromAgent, routeFromClient } from "../src/agent/switch.ts"
 import { offlineKeptMs } from "../src/endpoint.ts"
-import { readOffer } from "../src/subprotocol.ts"
 import { data } from "./peers.ts"
 
 const leg = "the receiving leg"

@@ -1,15 +1,15 @@
 /** One endpoint as the listing shows it: `GET /v1/endpoints`. Times are epoch milliseconds. */
 import type { AgentHello, Labels } from "./wire/control.ts"
 
-/** `stale`: a socket is open, and nothing has been heard on it for too long. */
+/** `stale`: a socket is open, or a heartbeat's record is there, and nothing has been heard for too long. */
 export const endpointStatuses = ["online", "stale", "draining", "offline"] as const
 export type EndpointStatus = (typeof endpointStatuses)[number]
 
 export interface Endpoint {
   readonly name: string
   readonly status: EndpointStatus
-  /** `tunnel-url`: known by its heartbeats alone. */
-  readonly mode: "socket" | "tunnel-url"
+  /** The way in: the agent's own socket; a URL, of which heartbeats tell; or the agent itself, which is asked without a gateway. */
+  readonly mode: "socket" | "tunnel-url" | "direct"
   /** Since when it has this status. */
   readonly since: number
   /** When it was last known to be there. */

@@ -7,9 +7,7 @@ import {
   type Clock,
   closeCodes,
   encodeControl,
-  errorCodes,
   InvalidBody,
-  isErrorCode,
   Liveness,
   limits,
   linkHeaderBytes,
@@ -23,6 +21,7 @@ import {
   slot as toSlot,
 } from "@trunkline/protocol"
 import { type ClientOptions, WebSocket } from "ws"
+import { gatewayRefusal } from "./gateway-refusal.ts"
 
 /** What is behind the slots of a connection: the keeper. */
 export interface SlotEvents {
@@ -152,8 +151,8 @@ export class AgentConnection implements GatewayLeg {
       })
       response.on("close", () => {
         const status = response.statusCode ?? 0
-        const refused = refusalOf(status, body)
-        this.#finish({ code: 1006, reason: `HTTP ${status}`, ...(refused === undefined ? {} : { refused }) })
+        const refused = gatewayRefusal(status, body)
+        this.#finish({ code: 1006, reason: `HTTP ${status}`, ...(refused.retryable ? {} : { refused }) })
         socket.terminate()
       })
     })
@@ -240,19 +239,6 @@ function generateMask(mask: Buffer): void {
     maskPool.copy(mask, 0, maskAt, maskAt + mask.byteLength)
     maskAt += mask.byteLength
   } while (mask.readUInt32LE(0) === 0)
-}
-
-/** Answers that another try would not change. Those of a server that is overrun or restarts, or of a proxy before one, are none. */
-function refusalOf(status: number, body: string): TunnelError | undefined {
-  if (status >= 500 || status === 408 || status === 429) return undefined
-  try {
-    const { code, message } = JSON.parse(body).error
-    if (typeof code === "string" && isErrorCode(code) && typeof message === "string")
-      return errorCodes[code].retryable ? undefined : new TunnelError(code, message)
-  } catch {
-    // Not a gateway's answer.
-  }
-  return new TunnelError("protocol-error", `HTTP ${status} that is not a gateway's answer; is the gateway's URL right?`)
 }
 
 /** The close code's meaning, for a final one. */

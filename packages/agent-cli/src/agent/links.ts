@@ -213,12 +213,13 @@ export class Links {
             )
           })
         },
-        ended: (error) => {
+        ended: (error, by) => {
           link.cancelGrace?.()
           this.#links.delete(hello.link)
           this.#share()
           const code = error.code === "protocol-error" ? closeCodes.protocolError : closeCodes.normal
-          if (link.slot !== undefined && this.#slots.delete(link.slot))
+          // A client that has ended its link hangs up itself.
+          if (link.slot !== undefined && this.#slots.delete(link.slot) && by === "us")
             this.#port?.detach(link.slot, code, link.reason ?? `link ended: ${error.code}`)
           logger.info("link.ended", { principal: principal.id, code: error.code, message: error.message })
         },

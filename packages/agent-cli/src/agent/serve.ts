@@ -1,36 +1,30 @@
 /**
- * The agent's gateway side: keeps one connection to the gateway, dials again when it is lost, and stops cleanly when told.
- * What is behind the connection, links and processes, is the keeper's.
+ * The agent from its start to its end: opens the ways by which clients come, over the gateway, a listener of this machine, or both; gets
+ * another keeper when one is lost; and stops cleanly when told. What is behind the ways, links and processes, is the keeper's.
  */
-import { arch, hostname, platform, release } from "node:os"
 import { systemClock } from "@trunkline/client/runtime"
-import {
-  type AgentHello,
-  closeCodes,
-  type EndpointName,
-  isFinalCloseCode,
-  type Logger,
-  protocolVersion,
-  reconnect,
-  TunnelError,
-} from "@trunkline/protocol"
+import { TunnelError } from "@trunkline/protocol"
+import type { DirectListener } from "../direct/direct-listener.ts"
+import { serveDirectly } from "../direct/serve-directly.ts"
 import type { KeeperClient } from "../keeper/keeper-client.ts"
 import { openOwnKeeper } from "../keeper/open-keeper.ts"
-import { AgentConnection, type ConnectionEnd, finalError } from "./connection.ts"
+import { aborted, pause } from "./pause.ts"
+import type { Registration } from "./registration.ts"
+import { type GatewayOptions, serveGateway } from "./serve-gateway.ts"
+import { Switchboard } from "./switchboard.ts"
 
-export interface ServeOptions {
-  readonly name: EndpointName
-  readonly gateway: URL
-  /** The gateway secret or this agent's own key. */
-  readonly secret: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly logger: Logger
-  readonly version: string
+export interface ServeOptions extends GatewayOptions {
   /** Gets a keeper, also when one was lost; never rejects. Default: one inside this process. */
   readonly openKeeper?: () => Promise<KeeperClient>
   /** Milliseconds that open streams get to finish when the agent is told to stop; 10 s by default. */
   readonly drainMs?: number
-  /** Called each time the gateway has welcomed us. */
+  /** Whether there is a connection to the gateway; true by default. */
+  readonly socket?: boolean
+  /** Where clients may come in besides it; closed at the end. */
+  readonly listener?: DirectListener
+  /** Tells the gateway where the listener can be reached. */
+  readonly registration?: Registration
+  /** Called each time clients can come: over the gateway, or where there is none over the listener. */
   readonly onOnline?: () => void
   /** Ends a drain at once. */
   readonly force?: AbortSignal
@@ -61,13 +55,39 @@ export async function serve(options: ServeOptions, stop: AbortSignal): Promise<S
   if (!/^[\x21-\x7e]+$/.test(options.secret)) {
     return { type: "refused", error: new TunnelError("unauthorised", "the secret is empty or holds a character that no secret has") }
   }
-  const told = options.leave === undefined ? stop : AbortSignal.any([stop, options.leave])
+  const refused = new AbortController()
+  // Whom the gateway refuses stops as if told to.
+  const end = AbortSignal.any([stop, refused.signal])
+  const told = options.leave === undefined ? end : AbortSignal.any([end, options.leave])
+  const over = new AbortController()
+  let refusal: TunnelError | undefined
+  const register = once(async () => {
+    refusal = await options.registration?.keep(AbortSignal.any([told, over.signal]))
+    if (refusal !== undefined) refused.abort()
+  })
+  const outcome = await serveKeepers(options, { stop: end, told, opened: () => void register() })
+  over.abort()
+  await register()
+  if (outcome.type === "stopped" && refusal === undefined) await options.registration?.withdraw()
+  await options.listener?.close()
+  return refusal === undefined ? outcome : { type: "refused", error: refusal }
+}
+
+interface Ends {
+  /** For good. */
+  readonly stop: AbortSignal
+  /** To stop or to leave. */
+  readonly told: AbortSignal
+}
+
+/** One keeper after the other. `opened`: called when one is there, and clients may come. */
+async function serveKeepers(options: ServeOptions, { stop, told, opened }: Ends & { readonly opened: () => void }): Promise<ServeOutcome> {
   let everUp = false
   while (!told.aborted) {
     const openedAtMs = systemClock.now()
     const keeper = await unless(told, openKeeper(options))
     if (keeper === undefined) break
-    const result = await serveWith(keeper, options, { stop, told, everUp })
+    const result = await serveWith(keeper, options, { stop, told, everUp, opened })
     everUp = result.everUp
     if (result.outcome !== undefined) {
       keeper.close()
@@ -86,48 +106,33 @@ export async function serve(options: ServeOptions, stop: AbortSignal): Promise<S
 const openKeeper = ({ openKeeper, logger, version }: ServeOptions): Promise<KeeperClient> =>
   openKeeper === undefined ? openOwnKeeper(logger, version) : openKeeper()
 
-interface Told {
-  readonly stop: AbortSignal
-  /** To stop or to leave. */
-  readonly told: AbortSignal
+interface KeeperTime extends Ends {
+  /** Whether the gateway has ever welcomed us. */
   readonly everUp: boolean
+  readonly opened: () => void
 }
 
 /** One keeper's time: until the agent ends, or, without an outcome, until the keeper is lost. */
-async function serveWith(keeper: KeeperClient, options: ServeOptions, { stop, told, everUp }: Told) {
-  const { logger } = options
+async function serveWith(keeper: KeeperClient, options: ServeOptions, { stop, told, everUp, opened }: KeeperTime) {
   const over = AbortSignal.any([told, keeper.lost])
-  let attempt = 0
-  while (!over.aborted) {
-    const connection = new AgentConnection({
-      url: connectUrl(options),
-      secret: options.secret,
-      hello: helloOf(options, keeper.instance),
-      clock: systemClock,
-      slots: keeper,
-    })
-    const { end, connectedMs } = await untilEnd(connection, options, keeper, { stop, over })
-    everUp ||= connectedMs > 0
-    if (over.aborted) break
-    // Where there was a gateway before, what answers in its place will be gone again.
-    const refused = end.refused !== undefined && !(everUp && end.refused.code === "protocol-error")
-    if (refused || isFinalCloseCode(end.code)) {
-      const error = finalError(end)
-      await endAll(keeper, error, options)
-      return { everUp, outcome: { type: "refused", error } as const }
-    }
-    const verdict = reconnect({ attempt, code: end.code, connectedMs, random: Math.random() })
-    if (verdict.action === "stop") break
-    attempt = verdict.attempt
-    logger.warn(connectedMs > 0 ? "gateway.lost" : "gateway.unreachable", {
-      code: end.code,
-      reason: end.reason,
-      connectedMs: Math.round(connectedMs),
-      redialMs: Math.round(verdict.delayMs),
-    })
-    await pause(verdict.delayMs, over)
+  const windDown = once(() => windDownKeeper(keeper, options, stop))
+  const { listener } = options
+  const board = listener === undefined ? undefined : new Switchboard(keeper)
+  const direct =
+    listener === undefined || board === undefined ? undefined : serveDirectly(listener, board, keeper, options, { stop, over, windDown })
+  if (direct !== undefined && options.socket === false && options.registration === undefined) options.onOnline?.()
+  opened()
+  const result =
+    options.socket === false
+      ? { everUp, refusal: await aborted(over) }
+      : await serveGateway(board?.gatewaySlots() ?? keeper, keeper, options, { stop, over, windDown, everUp })
+  if (result.refusal !== undefined) {
+    await endAll(keeper, result.refusal, options)
+    direct?.clients.stop()
+    return { everUp: result.everUp, outcome: { type: "refused", error: result.refusal } as const }
   }
-  return { everUp, outcome: await outcomeOf(keeper, options, stop, told) }
+  await direct?.parted
+  return { everUp: result.everUp, outcome: await outcomeOf(keeper, options, stop, told) }
 }
 
 /** Undefined when it is only the keeper that is gone. */
@@ -170,56 +175,23 @@ async function endAll(keeper: KeeperClient, error: TunnelError, { force, logger 
   if (!isGone) logger.warn("keeper.silent", { consequence: "what it runs may go on; its process is called `trunkline keeper`" })
 }
 
-/** From dial to end, a clean stop included. `over`: to stop, to leave, or because the keeper is gone. */
-async function untilEnd(
-  connection: AgentConnection,
-  options: ServeOptions,
-  keeper: KeeperClient,
-  { stop, over }: { readonly stop: AbortSignal; readonly over: AbortSignal },
-): Promise<{ end: ConnectionEnd; connectedMs: number }> {
-  let upAtMs: number | undefined
-  const part = () => {
-    // A restart: the gateway keeps the endpoint, and clients, for whoever comes next.
-    if (!stop.aborted && (keeper.outlivesUs || keeper.lost.aborted))
-      return connection.close(closeCodes.restart, "the agent's process changes")
-    // Who leaves without a keeper stops, and at once.
-    const drainMs = stop.aborted ? (options.drainMs ?? defaultDrainMs) : 0
-    stopCleanly(connection, keeper, { up: upAtMs !== undefined, drainMs, force: options.force }).catch((error: unknown) =>
-      options.logger.error("agent.stop-failed", { error: String(error) }),
-    )
-  }
-  const welcomed = ({ generation }: { readonly generation: number }) => {
-    upAtMs = systemClock.now()
-    options.logger.info("gateway.connected", { gateway: options.gateway.origin, name: options.name, generation })
-    options.onOnline?.()
-  }
-  // Without a welcome, the end says why.
-  connection.welcomed.then(welcomed, () => {}).catch((error: unknown) => options.logger.error("agent.failed", { error: String(error) }))
-  over.addEventListener("abort", part, { once: true })
-  if (over.aborted) part()
-  const end = await connection.ended
-  over.removeEventListener("abort", part)
-  return { end, connectedMs: upAtMs === undefined ? 0 : systemClock.now() - upAtMs }
+async function windDownKeeper(keeper: KeeperClient, { drainMs, force }: ServeOptions, stop: AbortSignal): Promise<void> {
+  // Who leaves without a keeper stops, and at once.
+  const graceMs = stop.aborted ? (drainMs ?? defaultDrainMs) : 0
+  const cancel = new AbortController()
+  const late = AbortSignal.any(force === undefined ? [cancel.signal] : [cancel.signal, force])
+  await Promise.race([keeper.drain(), pause(graceMs, late)])
+  // A forced stop too: else clients would not hear why.
+  await Promise.race([keeper.end(stopped), pause(lastWordsMs, cancel.signal)])
+  cancel.abort()
 }
 
-/** No new streams, time for the open ones, then leave the listing and hang up. */
-async function stopCleanly(
-  connection: AgentConnection,
-  keeper: KeeperClient,
-  { up, drainMs, force }: { readonly up: boolean; readonly drainMs: number; readonly force: AbortSignal | undefined },
-): Promise<void> {
-  if (up) {
-    connection.control({ type: "drain" })
-    const cancel = new AbortController()
-    const late = AbortSignal.any(force === undefined ? [cancel.signal] : [cancel.signal, force])
-    await Promise.race([keeper.drain(), pause(drainMs, late)])
-    // A forced stop too: else clients would not hear why.
-    await Promise.race([keeper.end(stopped), pause(lastWordsMs, cancel.signal)])
-    cancel.abort()
+function once<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
   }
-  // Also to a gateway that has our hello and has not answered yet.
-  connection.control({ type: "bye" })
-  connection.close(closeCodes.normal, "bye")
 }
 
 /** Undefined when the signal came first. */
@@ -230,35 +202,4 @@ async function unless<Value>(signal: AbortSignal, promise: Promise<Value>): Prom
   const value = await Promise.race([promise, aborted.promise])
   signal.removeEventListener("abort", abort)
   return value
-}
-
-function pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted === true) return resolve()
-    const done = () => {
-      cancel()
-      signal?.removeEventListener("abort", done)
-      resolve()
-    }
-    const cancel = systemClock.schedule(delayMs, done)
-    signal?.addEventListener("abort", done, { once: true })
-  })
-}
-
-function connectUrl({ gateway, name }: ServeOptions): URL {
-  const url = new URL("ws/connect", gateway.pathname.endsWith("/") ? gateway : new URL(`${gateway.pathname}/`, gateway))
-  url.protocol = gateway.protocol === "https:" ? "wss:" : "ws:"
-  url.searchParams.set("name", name)
-  return url
-}
-
-function helloOf(options: ServeOptions, instance: string): AgentHello {
-  return {
-    type: "hello",
-    protocol: { min: protocolVersion, max: protocolVersion },
-    instance,
-    version: options.version,
-    labels: { ...options.labels },
-    host: { hostname: hostname(), os: `${platform()} ${release()}`.slice(0, 64), arch: arch(), node: process.version },
-  }
 }

@@ -1,12 +1,12 @@
 /** `trunkline attach NAME ID`: a process that somebody started, its output here, its exit code ours. It goes on when we leave. */
 import type { Agent, AttachFrom } from "@trunkline/client"
 import { TunnelError } from "@trunkline/protocol"
-import type { Values } from "../config.ts"
 import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import type { Operands } from "../operands.ts"
 import { showProgress } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { isReaderGone } from "../stdio.ts"
 import { attachTerminal } from "../terminal/remote-terminal.ts"
 import { showTerminal } from "../terminal/session.ts"

@@ -1,7 +1,9 @@
 /** `trunkline completion SHELL`: scripts made of the command table and the settings table. */
-import { type CommandSpec, commands } from "../command-table.ts"
-import { isToggle, type Setting, settingOf } from "../config.ts"
+import type { CommandSpec } from "../command-table/command-spec.ts"
+import { commands } from "../command-table/commands.ts"
 import type { Operands } from "../operands.ts"
+import { isToggle, type Setting } from "../settings/setting.ts"
+import { settingOf } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 import { UsageError } from "../usage-error.ts"
 

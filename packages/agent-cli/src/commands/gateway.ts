@@ -1,14 +1,14 @@
 /** `trunkline gateway`: a gateway on this machine, from its start to a clean stop. */
 import { hostname } from "node:os"
-import type { Values } from "../config.ts"
 import { keepGatewaySecret, readSecretFile } from "../credentials.ts"
 import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
 import { type GatewayOptions, type RunningGateway, startGateway } from "../gateway-local/gateway-process.ts"
 import { formatJson } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 
-type GatewayCommandValues = Values<"port" | "host" | "data" | "takeover" | "previousSecretFile" | "output">
+type GatewayCommandValues = Values<"port" | "host" | "data" | "takeover" | "httpDomain" | "previousSecretFile" | "output">
 
 export async function run(values: GatewayCommandValues): Promise<number> {
   const options: GatewayOptions = {
@@ -17,6 +17,7 @@ export async function run(values: GatewayCommandValues): Promise<number> {
     onOutput: (line) => process.stderr.write(`workerd: ${line}\n`),
     ...(values.data === undefined ? {} : { dataDirectory: values.data }),
     ...(values.takeover === undefined ? {} : { takeover: values.takeover }),
+    ...(values.httpDomain === undefined ? {} : { httpDomain: values.httpDomain }),
     ...(values.previousSecretFile === undefined ? {} : { previousSecret: await readSecretFile(values.previousSecretFile) }),
   }
   // Before the start: a signal during it must not leave half a gateway behind.

@@ -1,9 +1,9 @@
 /** `trunkline info NAME`: one endpoint, the round trip to its agent, and how many processes run there. */
 import type { Agent, EndpointDetail } from "@trunkline/client"
-import type { Values } from "../config.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import type { Operands } from "../operands.ts"
 import { formatAge, formatFields, formatJson, formatLabels, printable, showProgress } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 import { styledStatus } from "./ls.ts"
 
@@ -15,7 +15,7 @@ export async function run(values: GatewayValues & Values<"output">, { name }: Op
   const progress = showProgress(`asking ${name}…`)
   try {
     const endpoint = await gateway.endpoints.get(name)
-    const connected = endpoint.status !== "offline" && endpoint.mode === "socket"
+    const connected = endpoint.status !== "offline"
     const answers = connected ? await ask(agent) : noAnswers
     progress()
     await writeAll(

@@ -1,9 +1,10 @@
 /** `trunkline kill NAME ID`: a signal for a process, whoever started it. */
-import type { Values } from "../config.ts"
+
 import { exitCodes } from "../exit-codes.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import type { Operands } from "../operands.ts"
 import { showProgress } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { endText } from "./process-text.ts"
 
 export async function run(values: GatewayValues & Values<"signal">, { name, processId }: Operands): Promise<number> {

@@ -1,9 +1,9 @@
 /** `trunkline ls`: the endpoints, once or for as long as somebody watches. */
 import type { Endpoint, EndpointStatus, Gateway } from "@trunkline/client"
 import { TunnelError } from "@trunkline/protocol"
-import type { Values } from "../config.ts"
 import { type GatewayValues, openGateway } from "../gateway-client.ts"
 import { formatAge, formatJson, formatJsonLine, formatLabels, formatTable, printable, styled } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 
 type ListValues = GatewayValues & Values<"labelFilter" | "status" | "watch" | "listOutput">

@@ -1,9 +1,9 @@
 /** `trunkline ps NAME`: the processes on an agent, those that run and those that ended a while ago. */
 import type { ProcessDescription } from "@trunkline/client"
-import type { Values } from "../config.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import type { Operands } from "../operands.ts"
 import { formatAge, formatJson, formatTable, showProgress, styled } from "../output.ts"
+import type { Values } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 import { commandText, stateText } from "./process-text.ts"
 

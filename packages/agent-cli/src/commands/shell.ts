@@ -1,10 +1,10 @@
 /** `trunkline shell NAME`: a terminal with the login shell or a program, or one that is there already. */
 import type { Agent } from "@trunkline/client"
-import type { Values } from "../config.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
 import { type GatewayValues, openAgent } from "../gateway-client.ts"
 import type { Operands } from "../operands.ts"
+import type { Values } from "../settings/settings.ts"
 import { terminalVariables } from "../terminal/local-terminal.ts"
 import { attachTerminal } from "../terminal/remote-terminal.ts"
 import { type SessionOptions, showTerminal } from "../terminal/session.ts"

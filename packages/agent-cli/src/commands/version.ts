@@ -1,5 +1,5 @@
 /** `trunkline version` */
-import type { Values } from "../config.ts"
+import type { Values } from "../settings/settings.ts"
 import { writeAll } from "../stdio.ts"
 import { trunklineVersion } from "../version.ts"
 

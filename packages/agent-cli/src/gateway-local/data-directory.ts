@@ -2,7 +2,8 @@
 import { mkdir, stat, unlink, writeFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { dirname, isAbsolute, join, resolve } from "node:path"
-import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
+import { errnoOf, sentenceOf } from "../errno.ts"
+import { GatewayStartError } from "./gateway-start-error.ts"
 
 export interface DataDirectory {
   readonly path: string

@@ -5,8 +5,9 @@
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
+import { errnoOf } from "../errno.ts"
 import { type DataDirectory, directoryError } from "./data-directory.ts"
-import { errnoOf, GatewayStartError } from "./gateway-start-error.ts"
+import { GatewayStartError } from "./gateway-start-error.ts"
 import { commandLineOf } from "./process-table.ts"
 
 interface RunningRecord {

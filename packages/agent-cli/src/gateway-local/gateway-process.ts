@@ -4,9 +4,10 @@ import { realpathSync, writeFileSync } from "node:fs"
 import { request as httpRequest, type IncomingMessage } from "node:http"
 import { basename, dirname } from "node:path"
 import { fileURLToPath } from "node:url"
+import { sentenceOf } from "../errno.ts"
 import { type DataDirectory, defaultDataDirectory, directoryError, openDataDirectory } from "./data-directory.ts"
 import { lockDataDirectory } from "./data-lock.ts"
-import { GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
+import { GatewayStartError } from "./gateway-start-error.ts"
 import { formatAddress, localUrl, proveFree } from "./listen-address.ts"
 import { agentsMaxOf, openFilesMax } from "./process-table.ts"
 import { openSecret } from "./secret-file.ts"
@@ -25,6 +26,8 @@ export interface GatewayOptions {
   readonly previousSecret?: string
   /** What happens when a second agent takes a name; default: the gateway's own, replace. */
   readonly takeover?: "replace" | "reject"
+  /** The domain whose hosts are services of agents, besides `localhost`. */
+  readonly httpDomain?: string
   /** How long `stop` may take; default 2,000 ms. */
   readonly graceMs?: number
   /** Every line that workerd prints, without its line end. */
@@ -71,6 +74,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Runnin
       GATEWAY_SECRET: secret.value,
       ...(options.previousSecret !== undefined && { GATEWAY_SECRET_PREVIOUS: options.previousSecret }),
       ...(options.takeover !== undefined && { TAKEOVER: options.takeover }),
+      ...(options.httpDomain !== undefined && { HTTP_DOMAIN: options.httpDomain }),
     }
     writeConfig(directory, formatAddress(host, port), bundle, text)
     const workerd = launchWorkerd({

@@ -1,7 +1,8 @@
 /** The address a gateway listens on: how it is written, whether it is free, and the URL at which this machine reaches it. */
 import { once } from "node:events"
 import { createServer } from "node:net"
-import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
+import { errnoOf, sentenceOf } from "../errno.ts"
+import { GatewayStartError } from "./gateway-start-error.ts"
 
 /** `HOST:PORT`, with brackets around an IPv6 host. */
 export const formatAddress = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`

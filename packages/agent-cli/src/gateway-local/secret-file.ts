@@ -1,8 +1,9 @@
 /** The gateway's own secret: made once, in a file only its owner can read, and read on every later start. */
 import { randomBytes } from "node:crypto"
 import { privateFile, readSecretFile } from "../credentials.ts"
+import { errnoOf, sentenceOf } from "../errno.ts"
 import { type DataDirectory, directoryError } from "./data-directory.ts"
-import { errnoOf, GatewayStartError, sentenceOf } from "./gateway-start-error.ts"
+import { GatewayStartError } from "./gateway-start-error.ts"
 
 /** 256 bits: nobody guesses it, and it is a valid key for the agents' derived keys. */
 const secretBytes = 32

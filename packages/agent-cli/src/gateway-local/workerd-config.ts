@@ -1,11 +1,18 @@
 /** The workerd configuration of a gateway on this machine, as Cap'n Proto text. Pure: paths and names in, text out. */
+import { specialRanges } from "../targets/network.ts"
 
 /** The same date and flags as `packages/gateway/wrangler.jsonc`, so that the bundle behaves alike on both platforms. */
 export const compatibilityDate = "2026-11-15"
 export const compatibilityFlags = ["enable_request_signal", "no_web_socket_compression"] as const
 
+/**
+ * Where the gateway may go when it dials an agent at its URL: anywhere but where machines keep what is theirs alone, such as the
+ * metadata service of a cloud. workerd's own default are public addresses, which would leave out every agent at home.
+ */
+const reachable = ["public", "private"] as const
+
 /** Environment variables that become text bindings; workerd reads them itself, so their values are in no file and no argv. */
-export const textBindingNames = ["GATEWAY_SECRET", "GATEWAY_SECRET_PREVIOUS", "TAKEOVER"] as const
+export const textBindingNames = ["GATEWAY_SECRET", "GATEWAY_SECRET_PREVIOUS", "TAKEOVER", "HTTP_DOMAIN"] as const
 export type TextBinding = (typeof textBindingNames)[number]
 
 export interface WorkerdConfigOptions {
@@ -47,6 +54,11 @@ const config :Workerd.Config = (
   services = [
     (name = "gateway", worker = .gateway),
     (name = "kv", worker = .kv),
+    (name = "internet", network = (
+      allow = [${reachable.map(capnpText).join(", ")}],
+      deny = [${specialRanges.map(capnpText).join(", ")}],
+      tlsOptions = (trustBrowserCas = true),
+    )),
     (name = "objects", disk = (path = ${capnpText(options.objectsDirectory)}, writable = true)),
     (name = "kv-index", disk = (path = ${capnpText(options.kvIndexDirectory)}, writable = true)),
     (name = "kv-blobs", disk = (path = ${capnpText(options.kvBlobsDirectory)}, writable = true)),

@@ -16,6 +16,7 @@ import {
 } from "@trunkline/protocol"
 import type { GatewayLeg, SlotEvents } from "../agent/connection.ts"
 import type { Retention } from "../processes/process-table.ts"
+import type { PolicySettings } from "../targets/policy-settings.ts"
 import { type ChannelEvents, KeeperChannel } from "./keeper-channel.ts"
 import { type FrameType, frameTypes, type KeeperControl, keeperProtocol, parseKeeperControl, type ServeControl } from "./keeper-wire.ts"
 
@@ -28,6 +29,7 @@ export interface KeeperClientOptions {
   /** Of processes that are started from now on; without secrets. */
   readonly environment: Readonly<Record<string, string>>
   readonly retention?: Required<Retention>
+  readonly policy?: PolicySettings
   /** Whether it goes on when this process ends. */
   readonly outlivesUs: boolean
 }
@@ -170,13 +172,14 @@ export class KeeperClient implements SlotEvents {
 
   #greet(channel: KeeperChannel): void {
     this.#channel = channel
-    const { version, environment, retention } = this.#options
+    const { version, environment, retention, policy } = this.#options
     this.#say({
       type: "hello",
       protocol: { min: keeperProtocol, max: keeperProtocol },
       version,
       environment,
       ...(retention === undefined ? {} : { retention }),
+      ...(policy === undefined ? {} : { policy }),
     })
   }
 

@@ -8,6 +8,7 @@
  */
 import { checkBody, InvalidBody, isErrorCode, limits, parseJson } from "@trunkline/protocol"
 import * as v from "valibot"
+import { policySettingsSchema } from "../targets/policy-settings.ts"
 
 /** The version of this protocol, in the name of the socket too: keepers of two versions live side by side. */
 export const keeperProtocol = 1
@@ -48,6 +49,8 @@ const serveHelloSchema = v.object({
   environment: v.record(v.string(), v.string()),
   /** How much output of a process is kept, in bytes, and a process after its end, in milliseconds; a keeper's own defaults without it. */
   retention: v.optional(v.object({ journalBytes: count, keepEndedMs: count })),
+  /** What clients may reach; the defaults without it. */
+  policy: v.optional(policySettingsSchema),
 })
 
 const serveControlSchema = v.variant("type", [

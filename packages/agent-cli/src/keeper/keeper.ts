@@ -5,6 +5,8 @@
 import { randomUUID } from "node:crypto"
 import type { Duplex } from "node:stream"
 import type { TunnelError } from "@trunkline/protocol"
+import { OwnerPolicy } from "../targets/owner-policy.ts"
+import { UsageError } from "../usage-error.ts"
 import { keeperProtocol } from "./keeper-wire.ts"
 import { Kept } from "./kept.ts"
 import { LogRelay } from "./log-relay.ts"
@@ -75,9 +77,10 @@ export class Keeper {
     await this.#kept.gone(new AbortController().signal)
   }
 
-  async #greeted(session: ServeSession, { protocol, environment, retention }: ServeHello): Promise<void> {
+  async #greeted(session: ServeSession, { protocol, environment, retention, policy }: ServeHello): Promise<void> {
     const { version } = this.#options
-    if (protocol.min > keeperProtocol || protocol.max < keeperProtocol) {
+    const rules = readPolicy(policy)
+    if (protocol.min > keeperProtocol || protocol.max < keeperProtocol || rules === undefined) {
       session.say({ type: "unsupported", protocol: keeperProtocol, version })
       return session.close()
     }
@@ -90,6 +93,7 @@ export class Keeper {
     if (this.#newest !== session || session.closed.aborted) return
     this.#options.adoptEnvironment(environment)
     this.#kept.retain(retention)
+    this.#kept.allow(rules)
     session.welcome({
       type: "welcome",
       protocol: keeperProtocol,
@@ -128,5 +132,15 @@ export class Keeper {
     }, idleLookMs)
     // A keeper inside a serve must not hold it up.
     this.#look.unref()
+  }
+}
+
+/** Undefined for rules of a newer version: an owner's word that is not understood must not be taken for none. */
+function readPolicy(settings: ServeHello["policy"]): OwnerPolicy | undefined {
+  try {
+    return new OwnerPolicy(settings)
+  } catch (error) {
+    if (error instanceof UsageError) return undefined
+    throw error
   }
 }

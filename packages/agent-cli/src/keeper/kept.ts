@@ -1,7 +1,7 @@
 /** What a keeper keeps: the agent's ends of all links, and the processes that run for them. */
 import { setTimeout as delay } from "node:timers/promises"
 import { systemClock } from "@trunkline/client/runtime"
-import { type Logger, TunnelError } from "@trunkline/protocol"
+import { type Clock, type Logger, TunnelError } from "@trunkline/protocol"
 import { dispatch } from "../agent/dispatch.ts"
 import { Links } from "../agent/links.ts"
 import { startExec } from "../processes/exec-process.ts"
@@ -10,15 +10,23 @@ import { defaultRetention, ProcessTable, type Retention } from "../processes/pro
 import { startPty } from "../processes/pty-process.ts"
 import { RunLedger } from "../processes/run-ledger.ts"
 import { Screen } from "../screen/screen.ts"
+import { HttpServices } from "../services/http.ts"
+import { Listeners } from "../services/listeners.ts"
+import { OwnerPolicy } from "../targets/owner-policy.ts"
 
 /** Milliseconds between looks at what has no event of its own. */
 const lookMs = 20
+
+/** What one look at all sockets has brought goes out together: the head of an answer, its body and its end come in one chunk, and are three turns. */
+const linkClock: Clock = { ...systemClock, defer: (task) => void setImmediate(task) }
 
 export class Kept {
   readonly links: Links
   readonly #logger: Logger
   readonly #processes: ProcessTable
+  readonly #listeners: Listeners
   #retention: Required<Retention> = defaultRetention
+  #policy = new OwnerPolicy()
   #draining = false
 
   /** `ledgerPath`: where runs with idempotency keys are noted, so that the note outlives this process. */
@@ -40,9 +48,17 @@ export class Kept {
       },
       ledger: ledgerPath === undefined ? undefined : new RunLedger({ epochMs, path: ledgerPath }),
     })
-    const context = { logger, processes: this.#processes, draining: () => this.#draining }
+    this.#listeners = new Listeners(logger)
+    const context = {
+      logger,
+      processes: this.#processes,
+      listeners: this.#listeners,
+      http: new HttpServices(),
+      policy: () => this.#policy,
+      draining: () => this.#draining,
+    }
     this.links = new Links({
-      clock: systemClock,
+      clock: linkClock,
       logger,
       offered: (stream, body, principal) => dispatch(stream, body, principal, context),
     })
@@ -68,6 +84,11 @@ export class Kept {
     this.#retention = retention
   }
 
+  /** What may be reached from now on. */
+  allow(policy: OwnerPolicy): void {
+    this.#policy = policy
+  }
+
   /** A serve has come: what an earlier one's stop refused is welcome again. */
   open(): void {
     this.#draining = false
@@ -80,6 +101,8 @@ export class Kept {
     if (streams > 0) this.#logger.info("agent.draining", { streams })
     const stopped = new TunnelError("agent-stopped", "the agent was stopped", { delivered: "unknown" })
     this.links.goAway(stopped)
+    // They would last for as long as their clients like.
+    this.#listeners.end(stopped)
     const drained = () => {
       this.links.endFinished(stopped)
       return this.links.streamCount === 0

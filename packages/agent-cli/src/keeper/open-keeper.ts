@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { EndpointName, Logger } from "@trunkline/protocol"
 import { withoutSecrets } from "../processes/environment.ts"
 import type { Retention } from "../processes/process-table.ts"
+import type { PolicySettings } from "../targets/policy-settings.ts"
 import { KeeperClient, type KeeperClientOptions } from "./keeper-client.ts"
 import { type KeeperPath, KeeperUnavailable, keeperFiles, keeperPath, otherVersions } from "./keeper-path.ts"
 import { spawnKeeper } from "./spawn-keeper.ts"
@@ -17,6 +18,8 @@ export interface OpenKeeperOptions {
   readonly version: string
   /** The keeper's defaults when absent. */
   readonly retention?: Required<Retention>
+  /** What clients may reach; the default when absent. */
+  readonly policy?: PolicySettings
   /** Default: the process's own. */
   readonly environment?: NodeJS.ProcessEnv
   /** The keeper's program, if it is not this package's own. */
@@ -42,12 +45,16 @@ export async function openKeeper(options: OpenKeeperOptions): Promise<KeeperClie
       reason: error instanceof Error ? error.message : String(error),
       consequence: "what runs here ends with this process",
     })
-    return await openOwnKeeper(logger, version, options.retention)
+    return await openOwnKeeper(logger, version, options)
   }
 }
 
 /** A keeper inside this process, which keeps nothing beyond it. */
-export async function openOwnKeeper(logger: Logger, version: string, retention?: Required<Retention>): Promise<KeeperClient> {
+export async function openOwnKeeper(
+  logger: Logger,
+  version: string,
+  { retention, policy }: Pick<OpenKeeperOptions, "retention" | "policy"> = {},
+): Promise<KeeperClient> {
   // Only here, because an agent with a keeper has no use for all that it does.
   const { Keeper } = await import("./keeper.ts")
   const [near, far] = duplexPair()
@@ -60,19 +67,21 @@ export async function openOwnKeeper(logger: Logger, version: string, retention?:
     environment: {},
     outlivesUs: false,
     ...(retention === undefined ? {} : { retention }),
+    ...(policy === undefined ? {} : { policy }),
   })
   await client.welcomed
   return client
 }
 
 async function adoptOrSpawn({ socket }: KeeperPath, options: OpenKeeperOptions): Promise<KeeperClient> {
-  const { logger, version, name, retention, environment = process.env } = options
+  const { logger, version, name, retention, policy, environment = process.env } = options
   const clientOptions: KeeperClientOptions = {
     logger,
     version,
     environment: withoutSecrets(environment),
     outlivesUs: true,
     ...(retention === undefined ? {} : { retention }),
+    ...(policy === undefined ? {} : { policy }),
   }
   const giveUpAtMs = performance.now() + openMs
   let spawned = false

@@ -11,6 +11,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import type { Readable } from "node:stream"
 import type { ExecOpen, SignalName } from "@trunkline/protocol"
+import { giveBack } from "../give-back.ts"
 import { execEnvironment, workingDirectory } from "./environment.ts"
 import { Lifetime } from "./lifetime.ts"
 import { type AgentProcess, type ProcessEvents, type ProcessTimes, processTimes, type StartOptions } from "./process.ts"
@@ -135,9 +136,12 @@ class ExecProcess implements AgentProcess {
     while (!this.#paused && !this.#published) {
       const chunk = this.#pipes[source].read() as Buffer | null
       if (chunk === null) return
+      const { byteLength } = chunk
       this.#events.output(source, chunk)
+      // From here on the chunk is empty.
+      giveBack(chunk)
       if (this.#lifetime.outcome === undefined) continue
-      this.#bytesAfterExit += chunk.length
+      this.#bytesAfterExit += byteLength
       this.#settle()
     }
   }

@@ -1,6 +1,7 @@
 /**
- * The newest output of one process, by offset: what attachments read from, each at its own pace. Kept in blocks: a large chunk is one
- * as it came, many small ones share one.
+ * The newest output of one process, by offset: what attachments read from, each at its own pace. Copied into blocks, of which the
+ * oldest is the newest again: keeping chunks as they come, and letting go of them a megabyte later, has the garbage
+ * collector run all the time.
  */
 export type OutputSource = "stdout" | "stderr"
 
@@ -19,11 +20,11 @@ interface Block {
   sources: OutputSource | Uint8Array
 }
 
-/** Bytes of a chunk that is kept as it came. */
-const wholeBytesMin = 4_096
-/** Bytes of a block for small chunks: the first of a quiet process, and the largest. */
+/** Bytes of a block: the first of a quiet process, and the largest. */
 const blockBytesMin = 256
 const blockBytesMax = 16_384
+/** Blocks that wait to be used again: for what is read at once of a busy process. */
+const spareBlocksMax = 4
 /** Bytes that a block costs beside its content. */
 const blockOverheadBytes = 128
 
@@ -32,6 +33,8 @@ const sourceNumbers = { stdout: 1, stderr: 2 } as const
 export class Journal {
   readonly #capacityBytes: () => number
   #blocks: Block[] = []
+  /** The memory of blocks that are forgotten. */
+  #spares: Uint8Array[] = []
   #to = 0
   #heldBytes = 0
 
@@ -52,25 +55,28 @@ export class Journal {
 
   /** Bytes of memory in use. */
   get heldBytes(): number {
-    return this.#heldBytes
+    return this.#heldBytes + this.#spares.length * blockBytesMax
   }
 
-  /** Takes the bytes over: they must not change afterwards. */
   append(source: OutputSource, bytes: Uint8Array): void {
-    const rest = this.#fill(source, bytes)
-    if (rest.byteLength === 0) return
-    if (rest.byteLength >= wholeBytesMin && !isSmallPart(rest))
-      this.#add({ offset: this.#to, bytes: rest, used: rest.byteLength, sources: source })
-    else this.#copy(source, rest)
-    this.#to += rest.byteLength
-    this.trim()
+    for (let rest = this.#fill(source, bytes); rest.byteLength > 0; rest = this.#fill(source, rest)) this.#add(source, rest.byteLength)
+    this.#forget((memory) => {
+      if (this.#spares.length < spareBlocksMax) this.#spares.push(memory)
+    })
   }
 
   /** Forgets the oldest beyond the capacity. */
   trim(): void {
+    this.#spares = []
+    this.#forget(() => {})
+  }
+
+  /** `free` is given the memory of the largest blocks. */
+  #forget(free: (memory: Uint8Array) => void): void {
     const capacityBytes = this.#capacityBytes()
     for (let oldest = this.#blocks[0]; oldest !== undefined && this.#to - oldest.offset - oldest.used >= capacityBytes; ) {
       this.#heldBytes -= costOf(oldest)
+      if (oldest.bytes.byteLength === blockBytesMax) free(oldest.bytes)
       this.#blocks.shift()
       oldest = this.#blocks[0]
     }
@@ -79,10 +85,11 @@ export class Journal {
   /** Forgets everything. */
   clear(): void {
     this.#blocks = []
+    this.#spares = []
     this.#heldBytes = 0
   }
 
-  /** Output of one source from `offset` on; undefined when there is none, be it not written yet or forgotten. The bytes do not change. */
+  /** Output of one source from `offset` on; undefined when there is none, be it not written yet or forgotten. The bytes hold until more is appended. */
   read(offset: number, bytesMax: number): JournalPiece | undefined {
     if (offset < this.from || offset >= this.#to) return undefined
     const block = this.#blocks[this.#find(offset)]
@@ -115,14 +122,13 @@ export class Journal {
     return each
   }
 
-  #copy(source: OutputSource, bytes: Uint8Array): void {
-    const grown = Math.min((this.#blocks.at(-1)?.bytes.byteLength ?? 0) * 2, blockBytesMax)
-    const block = new Uint8Array(Math.max(blockBytesMin, grown, bytes.byteLength))
-    block.set(bytes)
-    this.#add({ offset: this.#to, bytes: block, used: bytes.byteLength, sources: source })
-  }
-
-  #add(block: Block): void {
+  /** An empty block, for so many bytes if it can be. */
+  #add(source: OutputSource, wantedBytes: number): void {
+    const grown = (this.#blocks.at(-1)?.bytes.byteLength ?? 0) * 2
+    const blockBytes = Math.min(Math.max(blockBytesMin, grown, wantedBytes), blockBytesMax)
+    const spare = blockBytes === blockBytesMax ? this.#spares.pop() : undefined
+    const bytes = spare ?? new Uint8Array(blockBytes)
+    const block: Block = { offset: this.#to, bytes, used: 0, sources: source }
     this.#blocks.push(block)
     this.#heldBytes += costOf(block)
   }
@@ -140,9 +146,6 @@ export class Journal {
     return low
   }
 }
-
-/** A small view keeps all of a large buffer alive. */
-const isSmallPart = (bytes: Uint8Array): boolean => bytes.byteLength * 2 < bytes.buffer.byteLength
 
 const costOf = ({ bytes, sources }: Block): number =>
   bytes.byteLength + blockOverheadBytes + (typeof sources === "string" ? 0 : sources.byteLength)

@@ -93,7 +93,8 @@ export class LiveScreen {
     const piece = journal.read(this.#fed, Math.min(feedBytes, (size?.at ?? journal.to) - this.#fed))
     if (piece === undefined) return this.#caughtUp()
     this.#feeding = true
-    model.write(piece.bytes, () => {
+    // The model reads them later, when they may no longer be in the journal.
+    model.write(new Uint8Array(piece.bytes), () => {
       this.#feeding = false
       if (this.#disposed) return
       this.#fed = piece.offset + piece.bytes.byteLength

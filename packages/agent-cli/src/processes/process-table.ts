@@ -195,7 +195,7 @@ export class ProcessTable {
       kind,
       argv: open.argv ?? [],
       principalId,
-      lifetime: kind === "pty" ? (open.keep ? "kept" : "attached") : open.detach ? "detached" : "attached",
+      survival: kind === "pty" ? (open.keep ? "kept" : "attached") : open.detach ? "detached" : "attached",
       clock,
       epochMs,
       journal: new Journal(this.#journalBytes),

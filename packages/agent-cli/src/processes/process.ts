@@ -3,7 +3,7 @@ import type { Exit, SignalName } from "@trunkline/protocol"
 
 /** Called by the process. None is called before the promise of the starting function has been settled and seen. */
 export interface ProcessEvents {
-  /** Bytes as the kernel gave them, never while paused. A PTY has only `stdout`. The bytes belong to the receiver. */
+  /** Bytes as the kernel gave them, never while paused. A PTY has only `stdout`. The bytes are the process's again when this returns. */
   output(source: "stdout" | "stderr", chunk: Uint8Array): void
   /** Exactly once, after the last `output`. `durationMs` runs from the start until the process itself ended. */
   exited(exit: Exit, durationMs: number): void

@@ -5,22 +5,19 @@
 import {
   type AttachAccept,
   type AttachFrom,
-  assertNever,
   type Clock,
-  checkBody,
   type Exit,
-  InvalidBody,
   type MuxStream,
   type ProcessAccept,
   type ProcessDescription,
   type ProcessTrailer,
-  processMessageSchema,
   processTags,
   type SignalName,
-  type StreamEvents,
   TunnelError,
 } from "@trunkline/protocol"
 import { Attachment, type AttachmentOptions, type Size } from "./attachment.ts"
+import { type ClientRequests, clientEvents } from "./client-stream.ts"
+import { Clients, type Survival } from "./clients.ts"
 import type { Journal } from "./journal.ts"
 import { LiveScreen, type ScreenModel } from "./live-screen.ts"
 import type { AgentProcess, ProcessEvents } from "./process.ts"
@@ -33,8 +30,7 @@ export interface TrackedProcessOptions {
   readonly argv: readonly string[]
   /** Who started it: others need the scope `admin`. */
   readonly principalId: string
-  /** It goes on when its client leaves; `kept`, when its client was lost but did not leave. */
-  readonly lifetime: "attached" | "kept" | "detached"
+  readonly survival: Survival
   readonly clock: Clock
   /** Epoch milliseconds now. */
   readonly epochMs: () => number
@@ -56,9 +52,6 @@ export interface ViewOptions extends Pick<AttachmentOptions, "offset" | "readOnl
   readonly size?: Size
 }
 
-/** Attachments of one process. Each may hold a stream's queue, 256 KiB. */
-const attachmentsMax = 64
-
 const noBytes: Uint8Array = new Uint8Array(0)
 
 export class TrackedProcess {
@@ -72,17 +65,12 @@ export class TrackedProcess {
   readonly #epochMs: () => number
   readonly #ended: (trailer: ProcessTrailer) => void
   #screen: LiveScreen | undefined
-  readonly #attachments = new Set<Attachment>()
+  readonly #clients: Clients
   #state: State = { phase: "starting" }
   #pid = 0
-  #lifetime: TrackedProcessOptions["lifetime"]
   #starterSeen = false
-  /** Clients that wait for the repaint they begin with. */
-  #arriving = 0
   /** Of a terminal. */
   readonly #size: SharedSize | undefined
-  /** Bytes of input that those who asked for this run have given, each the same from its beginning on. */
-  #inputBytes = 0
   #screenHolds = false
   #paused = false
   #hungUp = false
@@ -97,11 +85,11 @@ export class TrackedProcess {
     this.#argv = shownArgv(options.argv)
     this.#epochMs = options.epochMs
     this.#ended = options.ended
-    this.#lifetime = options.lifetime
+    this.#clients = new Clients(options.survival)
     this.startedAt = options.epochMs()
     const { screen, clock, journal } = options
     if (screen === undefined) return
-    this.#size = new SharedSize(screen.size, this.#attachments, (size) => {
+    this.#size = new SharedSize(screen.size, this.#clients.attachments, (size) => {
       this.#screen?.resize(size.cols, size.rows)
       if (this.#state.phase === "running") this.#state.process.resize(size.cols, size.rows)
     })
@@ -148,11 +136,11 @@ export class TrackedProcess {
       argv: [...this.#argv],
       pid: this.#pid,
       state: state.phase === "ended" ? "ended" : "running",
-      detached: this.#lifetime !== "attached",
+      detached: this.#clients.detached,
       startedAt: this.startedAt,
       ...(state.phase === "ended" ? { endedAt: state.endedAt, ...state.trailer } : {}),
       output: { from: this.journal.from, to: this.journal.to },
-      attached: this.#attachments.size,
+      attached: this.#clients.attachments.size,
       ...(size === undefined ? {} : { size: { cols: size.cols, rows: size.rows } }),
     }
   }
@@ -161,7 +149,7 @@ export class TrackedProcess {
   readonly events: ProcessEvents = {
     output: (source, chunk) => {
       this.journal.append(source, chunk)
-      for (const attachment of this.#attachments) attachment.pump()
+      for (const attachment of this.#clients.attachments) attachment.pump()
       this.#screen?.appended()
       this.#pace()
     },
@@ -178,7 +166,7 @@ export class TrackedProcess {
    * TunnelError `overloaded`.
    */
   attachStarter(stream: MuxStream, size?: Size): void {
-    this.#requireRoom()
+    this.#clients.requireRoom()
     // One that asked again and is gone already was lost like the one before it; the first has nobody yet who could come back.
     const gone = this.#starterSeen ? "lost" : "left"
     this.#starterSeen = true
@@ -189,14 +177,14 @@ export class TrackedProcess {
 
   /** Binds another client's stream, once what it wants to see is ready. Throws TunnelError for what cannot be shown. */
   attach(stream: MuxStream, from: AttachFrom, view: Omit<ViewOptions, "offset">): void {
-    this.#requireRoom()
+    this.#clients.requireRoom()
     if (typeof from === "number" && from > this.journal.to)
       throw new TunnelError("bad-request", `offset ${from} is in the future: the process has written ${this.journal.to} bytes`)
     if (from === "screen" && this.kind === "pty") {
-      this.#arriving += 1
+      const arrived = this.#clients.expect()
       if (view.size !== undefined && !view.readOnly && view.follow) this.#size?.arriving(view.size)
       return this.#repaint((screen) => {
-        this.#arriving -= 1
+        arrived()
         this.#attachAt(stream, { ...view, offset: this.journal.to }, screen)
       })
     }
@@ -216,7 +204,7 @@ export class TrackedProcess {
 
   /** Forgets its output, unless a client that started it has not taken all of it: that one keeps it by its stream. */
   forget(): void {
-    if (!this.#starters().some(({ unread }) => unread)) this.journal.clear()
+    if (!this.#clients.startersBehind) this.journal.clear()
     this.#finalScreen = undefined
     this.#dropScreen()
   }
@@ -224,11 +212,6 @@ export class TrackedProcess {
   #viewOf(stream: MuxStream): Pick<AttachmentOptions, "stream" | "journal" | "repaint"> {
     const repaint = this.kind === "pty" ? { repaint: (ready: (bytes: Uint8Array) => void) => this.#repaint(ready) } : {}
     return { stream, journal: this.journal, ...repaint }
-  }
-
-  #requireRoom(): void {
-    if (this.#attachments.size + this.#arriving < attachmentsMax) return
-    throw new TunnelError("overloaded", `${attachmentsMax} clients are attached to this process; one of them has to leave first`)
   }
 
   #attachAt(stream: MuxStream, view: ViewOptions, screen = noBytes): void {
@@ -244,10 +227,11 @@ export class TrackedProcess {
 
   #bind(attachment: Attachment, answer: ProcessAccept | AttachAccept, gone: "left" | "lost", screen = noBytes): void {
     const { stream } = attachment
-    this.#attachments.add(attachment)
-    if (!stream.accept(answer, this.#streamEvents(attachment))) return this.#left(attachment, gone)
+    this.#clients.join(attachment)
+    const events = clientEvents(stream, attachment.readOnly, this.#requestsOf(attachment))
+    if (!stream.accept(answer, events)) return this.#left(attachment, gone)
     // What came before the answer may have ended the stream.
-    if (!this.#attachments.has(attachment)) return
+    if (!this.#clients.attachments.has(attachment)) return
     if (screen.byteLength > 0) stream.write(processTags.stdout, screen)
     this.#size?.joined(attachment)
     if (this.#state.phase === "ended") attachment.ended(this.#state.trailer)
@@ -267,103 +251,40 @@ export class TrackedProcess {
     screen?.dispose()
   }
 
-  #streamEvents(attachment: Attachment): StreamEvents {
-    const { stream } = attachment
-    let leaving = false
-    let finished = false
-    // A stream that nobody needs would keep the client's link, and so the client itself, until the process ends.
-    const release = () => stream.reset(new TunnelError("aborted", "the client has left the process running", { delivered: "yes" }))
+  #requestsOf(attachment: Attachment): ClientRequests {
     return {
-      data: (tag, bytes, cost) => {
-        if (tag !== processTags.stdin) throw new InvalidBody(`tag ${tag} is not stdin`)
-        if (attachment.readOnly) return stream.reset(readOnlyError())
-        if (this.#state.phase !== "running") return stream.consumed(cost)
+      input: (bytes, taken) => {
+        if (this.#state.phase !== "running") return taken()
         this.#size?.typed(attachment)
-        this.#state.process.write(this.#freshInput(attachment, bytes), () => stream.consumed(cost))
+        this.#state.process.write(this.#clients.freshInput(attachment, bytes), taken)
       },
-      message: (body) => {
-        const message = checkBody(processMessageSchema, body)
-        switch (message.type) {
-          case "signal":
-            if (attachment.readOnly) return stream.reset(readOnlyError())
-            return this.signal(message.signal)
-          case "resize":
-            return this.#size?.windowChanged(attachment, { cols: message.cols, rows: message.rows })
-          case "detach":
-            leaving = true
-            if (attachment.isStarter) this.#lifetime = "detached"
-            return finished ? release() : undefined
-          default:
-            return assertNever(message)
-        }
+      endInput: () => {
+        if (this.#state.phase === "running" && this.#clients.endsInput(attachment)) this.#state.process.endInput()
       },
-      finished: () => {
-        finished = true
-        if (leaving) return release()
-        // One that asked again may be behind one that still writes.
-        const last = !attachment.isStarter || attachment.inputBytes === this.#inputBytes
-        if (last && !attachment.readOnly && this.#state.phase === "running") this.#state.process.endInput()
+      signal: (name) => this.signal(name),
+      windowChanged: (size) => this.#size?.windowChanged(attachment, size),
+      detach: () => {
+        if (attachment.isStarter) this.#clients.detach()
       },
       writable: () => {
         attachment.pump()
         this.#pace()
       },
-      closed: (error) => this.#left(attachment, wasDeliberate(error) ? "left" : "lost"),
+      gone: (how) => this.#left(attachment, how),
     }
   }
 
   #left(attachment: Attachment, how: "left" | "lost"): void {
-    this.#attachments.delete(attachment)
-    this.#size?.left(attachment, this.#writers().at(-1))
-    if (attachment.isStarter && this.#starters().length === 0) {
-      if (this.#mayGoOn(how)) this.#lifetime = this.#lifetime === "attached" ? "detached" : this.#lifetime
-      else this.hangUp()
-    }
+    const goesOn = this.#clients.leave(attachment, how)
+    this.#size?.left(attachment, this.#clients.newestWriter)
+    if (!goesOn) this.hangUp()
     // Nobody need be waited for: what still comes goes to the journal, and the process is not held up while it ends or goes on.
     this.#pace()
   }
 
-  #mayGoOn(how: "left" | "lost"): boolean {
-    switch (this.#lifetime) {
-      case "detached":
-        return true
-      case "kept":
-        return how === "lost" || this.#writers().length > 0
-      case "attached":
-        // Somebody else works with it.
-        return this.#writers().length > 0
-      default:
-        return assertNever(this.#lifetime)
-    }
-  }
-
-  /** Whoever asks again for a run sends its input again: what the process has been given is not given twice. */
-  #freshInput(attachment: Attachment, bytes: Uint8Array): Uint8Array {
-    if (!attachment.isStarter) return bytes
-    const given = Math.min(this.#inputBytes - attachment.inputBytes, bytes.byteLength)
-    attachment.inputBytes += bytes.byteLength
-    this.#inputBytes = Math.max(this.#inputBytes, attachment.inputBytes)
-    return bytes.subarray(given)
-  }
-
-  /** Those that asked for this run, more than one where a client asked again with its key. The process waits for them: their output may be for a pipe. */
-  #starters(): Attachment[] {
-    return [...this.#attachments].filter(({ isStarter }) => isStarter)
-  }
-
-  /** Those who may write, the newest last. */
-  #writers(): Attachment[] {
-    return [...this.#attachments].filter(({ readOnly }) => !readOnly)
-  }
-
-  /**
-   * The process waits for the client that started it, whose output is exact, as long as nobody else works with it and it is not to
-   * go on by itself: whoever has left his laptop must not stop those who came instead.
-   */
+  /** The process is held up while its screen cannot follow, or while a client is awaited. */
   #pace(): void {
-    const writers = this.#writers()
-    const awaited = this.#lifetime !== "detached" && writers.length > 0 && writers.every((each) => each.isStarter && each.behind)
-    const held = this.#screenHolds || awaited
+    const held = this.#screenHolds || this.#clients.awaited
     if (held === this.#paused || this.#state.phase !== "running") return
     this.#paused = held
     if (held) this.#state.process.pauseOutput()
@@ -372,7 +293,7 @@ export class TrackedProcess {
 
   #exited(trailer: ProcessTrailer): void {
     this.#state = { phase: "ended", trailer, endedAt: this.#epochMs() }
-    for (const attachment of this.#attachments) attachment.ended(trailer)
+    for (const attachment of this.#clients.attachments) attachment.ended(trailer)
     this.#screen?.repaint((bytes) => {
       this.#finalScreen = bytes
       this.#dropScreen()
@@ -380,10 +301,3 @@ export class TrackedProcess {
     this.#ended(trailer)
   }
 }
-
-const readOnlyError = (): TunnelError =>
-  new TunnelError("denied", "this attachment is read-only: it cannot write to the process or signal it", { delivered: "no" })
-
-/** A client that left, or an agent that stops, means it; any other end is a loss. */
-const wasDeliberate = (error: TunnelError | undefined): boolean =>
-  error === undefined || error.code === "aborted" || error.code === "agent-stopped"

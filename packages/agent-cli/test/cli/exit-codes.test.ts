@@ -14,13 +14,13 @@ test("a remote exit keeps its code, and each other ending has its own", () => {
   expect(exitCodeOfSignal("SIGNEW")).toBe(255)
 })
 
-test("errors: 127 not found, 126 cannot run, 2 usage, 1 a check that failed, and 255 for all else", () => {
+test("errors: 127 not found, 126 cannot run, 2 usage, 1 a check that failed or an address in use, and 255 for all else", () => {
   const codes = Object.keys(errorCodes).filter(isErrorCode)
   const byExitCode = Map.groupBy(codes, (code) => failureOf(new TunnelError(code, "")).exitCode)
   expect(byExitCode.get(127)).toEqual(["command-not-found"])
   expect(byExitCode.get(126)).toEqual(["too-large", "not-executable", "cwd-not-found", "spawn-failed"])
   expect(byExitCode.get(2)).toEqual(["bad-request", "bad-name"])
-  expect(byExitCode.get(1)).toEqual(["command-failed"])
+  expect(byExitCode.get(1)).toEqual(["command-failed", "address-in-use"])
   expect([...byExitCode.keys()].sort()).toEqual([1, 126, 127, 2, 255])
 })
 

@@ -2,8 +2,8 @@ import { once } from "node:events"
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import { describe, expect, onTestFinished, test } from "vitest"
-import { commands } from "../../src/command-table.ts"
-import { settingOf } from "../../src/config.ts"
+import { commands } from "../../src/command-table/commands.ts"
+import { settingOf } from "../../src/settings/settings.ts"
 import { runCli } from "./run-cli.ts"
 
 /** Nothing listens there: it was bound and closed. */
@@ -142,15 +142,20 @@ describe("info", () => {
     ...{ name: "build-7", status: "offline", mode: "socket", since: 0, lastSeen: 0, version: "1.0.0", labels: {}, rttMs: null },
     clients: 1,
   }
-  test.each([
-    ["offline", offline],
-    ["known by its heartbeat alone", { ...offline, status: "online", mode: "tunnel-url" }],
-  ])("of an agent that is %s tells of no round trip and no clients", async (_how, endpoint) => {
-    const url = await scriptedGateway((_request, response) => response.end(JSON.stringify(endpoint)))
+  test("of an agent that is offline tells of no round trip and no clients", async () => {
+    const url = await scriptedGateway((_request, response) => response.end(JSON.stringify(offline)))
     const { exitCode, stdout } = await runCli(["info", "build-7"], { TRUNKLINE_SECRET: "s", TRUNKLINE_GATEWAY: url })
     expect(exitCode).toBe(0)
     expect(stdout).toMatch(/^name +build-7$/m)
     expect(stdout).not.toMatch(/round trip|clients/)
+  })
+
+  test("of one that is known by its heartbeats, and does not answer, tells so", async () => {
+    const beating = { ...offline, status: "stale", mode: "tunnel-url" }
+    const url = await scriptedGateway((_request, response) => response.end(JSON.stringify(beating)))
+    const { exitCode, stdout } = await runCli(["info", "build-7"], { TRUNKLINE_SECRET: "s", TRUNKLINE_GATEWAY: url })
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/^mode +tunnel-url$[\s\S]*^link round trip +no answer$/m)
   })
 })
 

@@ -44,7 +44,7 @@ test("the first start makes a secret that only its owner can read, and shows it 
   expect(Buffer.from(secret, "base64url")).toHaveLength(32)
   expect(statSync(gateway.secretFile).mode & 0o777).toBe(0o600)
   expect(statSync(dataDirectory).mode & 0o777).toBe(0o700)
-  expect(await call(gateway, "/bindings")).toEqual({ previous: null, takeover: null })
+  expect(await call(gateway, "/bindings")).toEqual({ previous: null, takeover: null, httpDomain: null })
 
   expect(await commandLineOf(gateway.pid)).toContain(join(dataDirectory, "gateway.capnp"))
   expect(await commandLineOf(gateway.pid)).not.toContain(secret)
@@ -66,9 +66,14 @@ test("the process that runs a gateway prints neither the secret nor warnings", a
   expect(printed()).not.toContain(secret)
 })
 
-test("the previous secret and the takeover policy reach the Worker, from the environment", async () => {
-  const gateway = await startStub({ dataDirectory: scratchDirectory(), previousSecret: "previous-secret", takeover: "reject" })
-  expect(await call(gateway, "/bindings")).toEqual({ previous: "previous-secret", takeover: "reject" })
+test("the previous secret, the takeover policy and the domain of services reach the Worker, from the environment", async () => {
+  const gateway = await startStub({
+    dataDirectory: scratchDirectory(),
+    previousSecret: "previous-secret",
+    takeover: "reject",
+    httpDomain: "t.example",
+  })
+  expect(await call(gateway, "/bindings")).toEqual({ previous: "previous-secret", takeover: "reject", httpDomain: "t.example" })
   expect(await commandLineOf(gateway.pid)).not.toContain("previous-secret")
   expect(readFileSync(join(gateway.dataDirectory, "gateway.capnp"), "utf8")).not.toContain("previous-secret")
 })

@@ -41,7 +41,11 @@ export default {
       case "/healthz":
         return Response.json({ ok: true })
       case "/bindings":
-        return Response.json({ previous: env.GATEWAY_SECRET_PREVIOUS ?? null, takeover: env.TAKEOVER ?? null })
+        return Response.json({
+          previous: env.GATEWAY_SECRET_PREVIOUS ?? null,
+          takeover: env.TAKEOVER ?? null,
+          httpDomain: env.HTTP_DOMAIN ?? null,
+        })
       case "/socket":
         return env.AGENT.getByName("agent").fetch(request)
       case "/v1/admin/drain":

@@ -23,6 +23,14 @@ test("only bindings whose variable is set are declared, and by name alone", () =
   expect(config).not.toContain("TAKEOVER")
 })
 
+test.each(["169.254.0.0/16", "fe80::/10", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:42::42/128"])(
+  "an agent's URL does not lead the gateway to %s, where machines keep what is theirs alone",
+  (range) => {
+    const config = workerdConfig({ ...options, textBindings: [] })
+    expect(/allow = \["public", "private"\],\n +deny = \[(.*)\]/.exec(config)?.[1]?.split(", ")).toContain(`"${range}"`)
+  },
+)
+
 test("addresses put IPv6 hosts in brackets, and a gateway on every interface is reached on loopback", () => {
   expect(formatAddress("::1", 80)).toBe("[::1]:80")
   expect(localUrl("::", 8787)).toBe("http://[::1]:8787")

@@ -136,11 +136,14 @@ describe("a serve", () => {
     expect(await kept.serve().welcomed).toBeDefined()
   })
 
-  test("of another version of the protocol is told so", async () => {
+  test.each([
+    ["speaks another version of the protocol", { protocol: { min: 7, max: 9 } }],
+    ["has rules that it cannot read", { protocol: { min: 1, max: 1 }, policy: { allow: ["weekdays:*:*:"] } }],
+  ])("that %s is told so", async (_, hello) => {
     const kept = new Kept()
     const [near, far] = duplexPair()
     kept.keeper.accept(far)
-    const payload = Buffer.from(JSON.stringify({ type: "hello", protocol: { min: 7, max: 9 }, version: "9", environment: {} }))
+    const payload = Buffer.from(JSON.stringify({ type: "hello", version: "9", environment: {}, ...hello }))
     const header = Buffer.alloc(5)
     header.writeUInt32BE(payload.byteLength, 0)
     near.write(Buffer.concat([header, payload]))

@@ -81,14 +81,14 @@ describe("a live screen", () => {
     expect(holds).toEqual([true, false])
   })
 
-  test("that never catches up has the process wait for ever", () => {
+  test("that never catches up has the process wait again and again", () => {
     slowly()
-    for (let count = 0; count < 50; count++) {
+    for (let count = 0; count < 100; count++) {
       if (holds.at(-1) !== true) write(20_000)
       work()
     }
     expect(journal.to - model.fedBytes).toBeLessThan(160_000)
-    expect(holds.at(-1)).toBe(true)
+    expect(holds.slice(0, 3)).toEqual([true, false, true])
   })
 
   test("is resized between the bytes before and those after", () => {
@@ -110,7 +110,7 @@ describe("a live screen", () => {
     expect([holds, seen]).toEqual([[true], []])
     // Already on its way when the process was told to wait.
     write(10)
-    work(2)
+    work()
     expect(seen).toEqual([])
     work()
     expect(seen).toEqual([screenText(20_010)])
@@ -153,8 +153,8 @@ describe("a live screen", () => {
     }
     work()
     clock.advance(20)
-    expect(model.log).toEqual(["+10", "+5000"])
-    expect(journal.to - journal.from).toBe(5_000)
+    expect(journal.from).toBeGreaterThan(10)
+    expect(model.log).toEqual(["+10", `+${Math.min(journal.to - journal.from, 16_384)}`])
   })
 
   test("that is disposed of gives an empty repaint to those who wait, and is never fed again", () => {

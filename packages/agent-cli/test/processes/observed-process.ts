@@ -39,7 +39,7 @@ async function observe(start: (events: ProcessEvents) => Promise<AgentProcess>, 
   const process = await start({
     output(source, chunk) {
       if (exits.length > 0) throw new Error("output after the exit")
-      chunks[source].push(chunk)
+      chunks[source].push(new Uint8Array(chunk))
       receivedBytes += chunk.length
       react(process)
     },

@@ -237,12 +237,14 @@ describe("bounds of what runs", () => {
 
   test.each([
     [1, 262_144],
-    [500_000, 524_288],
+    [500_000, 500_000],
   ])("journals configured to hold %i bytes hold them, and never less than 256 KiB", async (journalBytes, keptBytes) => {
     table = newTable({ journalBytes })
     const { tracked, process } = await running()
     for (let count = 0; count < 40; count++) process.output(65_536)
-    expect(process.to - tracked.journal.from).toBe(keptBytes)
+    const bytes = process.to - tracked.journal.from
+    expect(bytes).toBeGreaterThanOrEqual(keptBytes)
+    expect(bytes).toBeLessThan(keptBytes + 16_384)
   })
 })
 

@@ -4,6 +4,7 @@
  */
 import {
   assertNever,
+  checkBody,
   closeCodes,
   encodeControl,
   Liveness,
@@ -20,6 +21,7 @@ import {
   slot,
   type Transport,
   TunnelError,
+  tcpOpenSchema,
   writeSlot,
 } from "@trunkline/protocol"
 import type { SeededRandom } from "@trunkline/protocol/testing"
@@ -29,10 +31,15 @@ import type { ProcessEvents } from "../../src/processes/process.ts"
 import type { ProcessRequest } from "../../src/processes/process-request.ts"
 import { ProcessTable } from "../../src/processes/process-table.ts"
 import { RunLedger } from "../../src/processes/run-ledger.ts"
+import { HttpServices } from "../../src/services/http.ts"
+import { Listeners } from "../../src/services/listeners.ts"
+import { joinSocket } from "../../src/services/socket-stream.ts"
+import { OwnerPolicy } from "../../src/targets/owner-policy.ts"
 import type { ConnectionEnd, SocketMessage } from "./connection.ts"
 import type { Path } from "./network.ts"
 import { SimulatedProcess } from "./process.ts"
 import { CountingScreen } from "./screen.ts"
+import { type ServicePlan, SimulatedService, SimulatedSocket } from "./service.ts"
 import type { SleepingClock } from "./sleeping-clock.ts"
 import type { World } from "./world.ts"
 
@@ -56,6 +63,7 @@ interface Core {
   readonly links: Links
   readonly table: ProcessTable
   readonly streams: Set<MuxStream>
+  readonly sockets: SimulatedSocket[]
   alive: boolean
 }
 
@@ -78,6 +86,8 @@ export class SimulatedAgent {
   #instances = 0
   /** Every process there ever was. */
   readonly processes: SimulatedProcess[] = []
+  /** Every service, the port of each being its place. */
+  readonly services: SimulatedService[] = []
   /** Asked of each process that is hung up. */
   onHangUp: (process: SimulatedProcess) => void = () => {}
   restarts = 0
@@ -109,11 +119,19 @@ export class SimulatedAgent {
     return this.processes.filter((process) => process.tag === tag)
   }
 
+  /** A service that somebody may connect to. */
+  offerService(plan: ServicePlan): SimulatedService {
+    const service = new SimulatedService(this.services.length + 1, plan)
+    this.services.push(service)
+    return service
+  }
+
   /** The agent's process dies and another one comes, which knows what is on disk. */
   crash(downMs: number): void {
     this.restarts += 1
     this.#core.alive = false
     for (const process of this.processes) process.vanish()
+    for (const socket of this.#core.sockets) socket.vanish()
     this.#leg?.die()
     this.#leg = undefined
     this.#cancelDial?.()
@@ -157,13 +175,22 @@ export class SimulatedAgent {
     }
     const core: Core = {
       streams: new Set(),
+      sockets: [],
       alive: true,
       links: new Links({
         clock,
         logger: faultLogger,
         offered: (stream, body, principal) => {
           core.streams.add(stream)
-          dispatch(stream, body, principal, { logger: faultLogger, processes: core.table, draining: () => false })
+          if (stream.kind === "tcp") return this.#connectService(core, stream, body)
+          dispatch(stream, body, principal, {
+            logger: faultLogger,
+            processes: core.table,
+            listeners: new Listeners(faultLogger),
+            http: new HttpServices(),
+            policy: () => new OwnerPolicy(),
+            draining: () => false,
+          })
         },
       }),
       table: new ProcessTable({
@@ -178,6 +205,22 @@ export class SimulatedAgent {
     }
     this.#instances += 1
     return core
+  }
+
+  /** In place of the system's sockets. */
+  #connectService(core: Core, stream: MuxStream, body: unknown): void {
+    const { target } = checkBody(tcpOpenSchema, body)
+    const service = "port" in target ? this.services[target.port - 1] : undefined
+    if (service === undefined) return this.#world.require(false, "somebody connects to no service")
+    this.path.clock.schedule(this.#random.pick([0, 0, 2, 30]), () => {
+      if (!core.alive) return
+      service.connected += 1
+      service.core = this.restarts
+      const socket = new SimulatedSocket(service, this.#world, this.path.clock)
+      core.sockets.push(socket)
+      this.#world.note("service connected", service.port)
+      joinSocket(stream, socket.asSocket, { address: "127.0.0.1" }, `service ${service.port}`)
+    })
   }
 
   async #spawn(core: Core, request: ProcessRequest, events: ProcessEvents): Promise<SimulatedProcess> {

@@ -3,6 +3,7 @@ import { type Process, type Terminal, TunnelError } from "@trunkline/client"
 import { check } from "./check.ts"
 import type { Machine } from "./machine.ts"
 import { forbidden, type SimulatedProcess } from "./process.ts"
+import { useConnection } from "./use-connection.ts"
 import type { User } from "./user.ts"
 import { View } from "./view.ts"
 
@@ -470,12 +471,14 @@ const errands: readonly [Errand, ...Errand[]] = [
   timeOut,
 ]
 
+const servicedErrands: readonly [Errand, ...Errand[]] = [...errands, ...Array.from({ length: 8 }, () => useConnection)]
+
 /** A few errands, one after the other. */
 export async function live(user: User): Promise<void> {
   const { random } = user
   await user.sleep(random.integer(0, 1_500))
   for (let count = random.integer(1, 3); count > 0; count--) {
-    const errand = random.pick(errands)
+    const errand = random.pick(user.life.world.hasServices ? servicedErrands : errands)
     user.doing = errand.name
     user.life.world.note(`${user.name} ${errand.name}`)
     await errand(user)

@@ -239,6 +239,13 @@ export class Life {
     const { world, agent } = this
     await world.run(world.clock.now() + forgottenMs, () => false)
     for (const process of agent.processes) check(!process.alive, `process ${process.pid} (${process.argv.join(" ")}) cannot be ended`)
+    for (const { port, core, connected, over, heardEnd, wholeForClient, forsaken } of agent.services) {
+      check(connected <= 1, `service ${port} was connected to ${connected} times`)
+      check(connected === 0 || over, `a connection to service ${port} never ended`)
+      // What its client has written last may be under way still when he is told.
+      const mayBeLost = forsaken || core < agent.restarts || world.longOutages > 0
+      check(!wholeForClient || heardEnd || mayBeLost, `the connection to service ${port} was whole for its client alone`)
+    }
     check(agent.links.linkCount === 0, `${agent.links.linkCount} links are left`)
     check(agent.table.list().length === 0, `${agent.table.list().length} processes are kept for ever`)
     check(agent.table.runningCount === 0, `${agent.table.runningCount} processes are counted as running`)

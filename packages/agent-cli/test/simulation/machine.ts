@@ -5,6 +5,7 @@ import type { SimulatedAgent } from "./agent.ts"
 import { check } from "./check.ts"
 import type { SimulatedGateway } from "./gateway.ts"
 import { Path } from "./network.ts"
+import type { SimulatedService } from "./service.ts"
 import type { World } from "./world.ts"
 
 /** What comes of a call on a link that is not there yet. */
@@ -26,6 +27,8 @@ export class Machine {
   /** Restarts of the agent before the newest socket was open, and before the one that the link was made on; undefined without a link. */
   #openedAtRestart = 0
   #linkedAtRestart: number | undefined
+  /** What was connected to from here. */
+  readonly services: SimulatedService[] = []
   /** Its user has gone from it. */
   gone = false
 
@@ -51,14 +54,19 @@ export class Machine {
 
   /** The user leaves, and says so. */
   leave(): void {
-    this.gone = true
+    this.#forsake()
     this.#gateway.close()
   }
 
   /** The machine is gone from one moment to the next. */
   vanish(): void {
-    this.gone = true
+    this.#forsake()
     this.path.lose("hole")
+  }
+
+  #forsake(): void {
+    this.gone = true
+    for (const service of this.services) service.forsaken ||= !service.heardEnd
   }
 
   /** What may go wrong with a call that begins now. Throws BrokenPromise for what may not. */
@@ -104,9 +112,15 @@ export class Machine {
       new Promise((resolve, reject) => {
         const unreachable = () => new TunnelError("gateway-unreachable", "the dial was given up")
         if (signal.aborted) return reject(unreachable())
+        const giveUp = () => {
+          cancel()
+          reject(unreachable())
+        }
         const cancel = this.path.dial({
           as: { role: "client", principal },
           opened: ({ near }) => {
+            // From now on it is closed behind what was sent.
+            signal.removeEventListener("abort", giveUp)
             this.#openedAtRestart = this.#target.restarts
             near.listen(events)
             resolve({
@@ -119,10 +133,7 @@ export class Machine {
           },
           refused: (error) => reject(error),
         })
-        signal.addEventListener("abort", () => {
-          cancel()
-          reject(unreachable())
-        })
+        signal.addEventListener("abort", giveUp)
       })
   }
 }

@@ -86,10 +86,6 @@ export class View {
     // Of a terminal all is skipped that the repaint shows.
     if (this.#process.kind === "pty") return
     check(written - to > kept - blockBytesMax, `byte ${to} of ${written} was skipped`)
-    // Large pieces are forgotten as they came.
-    const { pieces } = this.#process
-    const large = pieces.every(({ at }, index) => (pieces[index + 1]?.at ?? Number.POSITIVE_INFINITY) - at >= wholeBytesMin)
-    check(!large || pieces.some(({ at }) => at === to), `a gap ends at ${to}, inside of what was written at once`)
   }
 
   /** It ended so long ago that only the end is known. */
@@ -145,10 +141,8 @@ export class View {
   }
 }
 
-/** Bytes of a piece that the journal keeps as it came. */
-const wholeBytesMin = 4_096
 /** Bytes that are forgotten at once. */
-const blockBytesMax = 65_536
+const blockBytesMax = 16_384
 
 const sourceAt = (process: SimulatedProcess, offset: number): string | undefined => {
   let low = 0

@@ -28,6 +28,11 @@ export class World {
 
   readonly epochMs = (): number => this.#startedAt + Math.floor(this.clock.now())
 
+  /** Every other life has connections to services as well; the others are what they were without them. */
+  get hasServices(): boolean {
+    return this.#seed % 2 === 0
+  }
+
   random(): SeededRandom {
     return new SeededRandom(BigInt(this.#seed) * 4_096n + BigInt(this.#dice++))
   }

@@ -4,9 +4,19 @@
  * attachments and tags.
  */
 import { DurableObject } from "cloudflare:workers"
-import { type AgentControl, closeCodes, errorCodes, InvalidBody, parseAgentControl, slot, TunnelError } from "@trunkline/protocol"
+import {
+  type AgentControl,
+  closeCodes,
+  type EndpointName,
+  errorCodes,
+  InvalidBody,
+  parseAgentControl,
+  slot,
+  TunnelError,
+} from "@trunkline/protocol"
 import type { Presence } from "../endpoint.ts"
 import type { Env } from "../env.ts"
+import { readHeartbeat } from "../heartbeats.ts"
 import { registryOf } from "../registry/shards.ts"
 import { admit } from "./admission.ts"
 import { Announcer } from "./announcer.ts"
@@ -15,7 +25,7 @@ import { statusOf } from "./presence.ts"
 import { RecordStore } from "./record-store.ts"
 import { type Leg, Sockets } from "./sockets.ts"
 import { routeFromAgent, routeFromClient } from "./switch.ts"
-import { readUpgrade, type Upgrade, upgraded } from "./upgrade.ts"
+import { readUpgrade, type TicketUse, type Upgrade, upgraded, usedTicket } from "./upgrade.ts"
 
 /** Agent sockets that have not said hello yet. An agent has one, or two while it redials; more is a mistake or an attack. */
 const pendingMax = 4
@@ -34,7 +44,10 @@ export class AgentSocket extends DurableObject<Env> {
       tell: (record) => registryOf(env, record.name).announce(record),
       wakeAt: (epochMs) => ctx.storage.setAlarm(epochMs),
     })
-    this.#legs = new Legs(this.#sockets, this.#store, () => this.#announceSoon())
+    this.#legs = new Legs(this.#sockets, this.#store, () => {
+      this.#announceSoon()
+      this.#lookForUrl()
+    })
   }
 
   /** Takes an agent's or a client's socket. A refusal has the status of its code and a body `{ code, message }`. */
@@ -59,6 +72,11 @@ export class AgentSocket extends DurableObject<Env> {
     const status = statusOf({ record, socketOpen: agent !== undefined, heardAt: lastSeen, now: Date.now() })
     if (status === undefined) return null
     return { ...record, status, lastSeen, clients: this.#sockets.clients().length, rttMs: null }
+  }
+
+  /** Whether this is the ticket's first use, also for a link that goes another way than over this object. */
+  useTicket({ nonce, expiresAt }: TicketUse): boolean {
+    return this.#store.useTicket(nonce, expiresAt, Date.now())
   }
 
   /** Closes every socket with 1012, before the gateway goes down for a moment; returns when the registry knows. */
@@ -188,12 +206,11 @@ export class AgentSocket extends DurableObject<Env> {
   }
 
   #acceptClient(upgrade: Extract<Upgrade, { type: "client" }>): Response {
-    const { name, principal, ticket } = upgrade
+    const { name, principal, ticket, unlessAway } = upgrade
     const record = admit(name, this.#store.record, Date.now())
+    if (unlessAway === true && this.#legs.current() === undefined) throw new TunnelError("agent-away", `the agent "${name}" is away`)
     // Used last, so that a refusal above leaves the ticket good for another try.
-    if (ticket !== undefined && !this.#store.useTicket(ticket.nonce, ticket.expiresAt, Date.now())) {
-      throw new TunnelError("unauthorised", "this ticket was used before: a ticket is good for one connection")
-    }
+    if (ticket !== undefined && !this.useTicket(ticket)) throw usedTicket()
     const pair = new WebSocketPair()
     this.#legs.acceptClient(pair[1], record, principal)
     return upgraded(pair[0], upgrade)
@@ -213,6 +230,16 @@ export class AgentSocket extends DurableObject<Env> {
   #settle(): void {
     this.#legs.settle()
     this.#announceSoon()
+  }
+
+  /** Clients who wait for an agent that was lost dial again where there is a URL to come to it. */
+  #lookForUrl(): void {
+    const { record } = this.#store
+    if (record?.state !== "offline" || this.#sockets.clients().length === 0) return
+    const look = async () => {
+      if ((await readHeartbeat(this.env.KV, record.name as EndpointName)) !== undefined) this.#legs.sendAway()
+    }
+    this.ctx.waitUntil(look().catch((error: unknown) => console.warn("heartbeat.unreadable", { name: record.name, error: String(error) })))
   }
 
   #announceSoon(): void {

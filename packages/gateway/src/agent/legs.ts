@@ -190,6 +190,11 @@ export class Legs {
     this.#tellClients("away", this.#sockets.clients())
   }
 
+  /** Has clients dial again, who would wait here for an agent that can be reached another way. */
+  sendAway(): void {
+    if (this.current() === undefined) this.#closeClients(this.#sockets.clients(), closeCodes.restart, "the agent has another way in")
+  }
+
   /** The agent takes no new clients. */
   startDraining(): void {
     if (this.#store.record?.state !== "online") return

@@ -2,7 +2,7 @@
  * The request by which the Worker hands an authenticated socket to an AgentSocket. The Worker builds it from
  * scratch, so no header of the outside request reaches the object, and the object may trust what it reads.
  */
-import type { EndpointName, Principal } from "@trunkline/protocol"
+import { type EndpointName, type Principal, TunnelError } from "@trunkline/protocol"
 
 export interface TicketUse {
   readonly nonce: string
@@ -14,7 +14,18 @@ export type Upgrade = {
   readonly name: EndpointName
   /** The subprotocol to echo, if the peer offered one. */
   readonly subprotocol?: string
-} & ({ readonly type: "agent" } | { readonly type: "client"; readonly principal: Principal; readonly ticket?: TicketUse })
+} & ({ readonly type: "agent" } | ClientUpgrade)
+
+interface ClientUpgrade {
+  readonly type: "client"
+  readonly principal: Principal
+  readonly ticket?: TicketUse
+  /** Refused with `agent-away` where it would wait for an agent: there may be another way to it. */
+  readonly unlessAway?: boolean
+}
+
+export const usedTicket = (): TunnelError =>
+  new TunnelError("unauthorised", "this ticket was used before: a ticket is good for one connection")
 
 const upgradeHeader = "x-trunkline-upgrade"
 

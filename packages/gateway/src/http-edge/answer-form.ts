@@ -9,13 +9,16 @@ interface MediaRange {
   readonly q: number
 }
 
+/** JSON if the header is absent or accepts none of them: a command's outcome is worth more than a refusal. */
+export const preferredForm = (accept: string | null): AnswerForm => preferred(accept, answerForms) ?? "application/json"
+
 /**
  * The form with the highest q, as its most specific range says; of equals the one named more exactly, then the one named
- * first. JSON if the header is absent or accepts none of them: a command's outcome is worth more than a refusal.
+ * first in the header, then the one first here. Undefined if the header is absent or accepts none of them.
  */
-export function preferredForm(accept: string | null): AnswerForm {
+export function preferred<Form extends string>(accept: string | null, forms: readonly Form[]): Form | undefined {
   const ranges = (accept ?? "").split(",").map(readRange)
-  const offers = answerForms.flatMap((form) => {
+  const offers = forms.flatMap((form) => {
     const [major] = form.split("/")
     for (const [generality, type] of [form, `${major}/*`, "*/*"].entries()) {
       const place = ranges.findIndex((range) => range.type === type)
@@ -24,9 +27,9 @@ export function preferredForm(accept: string | null): AnswerForm {
     }
     return []
   })
-  // The sort is stable, so that JSON stays first among forms that one range names.
+  // The sort is stable, so that the first form stays first among those that one range names.
   const [best] = offers.sort((left, right) => right.q - left.q || left.generality - right.generality || left.place - right.place)
-  return best?.form ?? "application/json"
+  return best?.form
 }
 
 /** A q that is no number from 0 to 1 counts as 1: the type was named, so it is wanted. */

@@ -2,11 +2,10 @@
 
 import { Agent, type Dial } from "@trunkline/client"
 import { systemClock } from "@trunkline/client/runtime"
-import { type EndpointName, limits, type Principal, TunnelError } from "@trunkline/protocol"
+import { type EndpointName, type Principal, TunnelError } from "@trunkline/protocol"
 import type { Env } from "../env.ts"
 import { openLink } from "../open-link.ts"
 import { isRefusingSockets } from "../restart.ts"
-import { withTimeout } from "../timeout.ts"
 
 /** An agent handle for one request. Its link ends with `close()`, and at the latest with the request. */
 export function agentFor(env: Env, name: EndpointName, principal: Principal, gateway: URL): Agent {
@@ -18,7 +17,7 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
   return async (_target, events) => {
     // This process is about to end, and the request with it: trying on would only keep it from ending.
     if (dialled && isRefusingSockets()) throw new TunnelError("link-lost", "the gateway restarts", { delivered: "unknown" })
-    const socket = await withTimeout(openLink(env, name, principal), "opening a link", limits.handshakeMs)
+    const socket = await openLink(env, name, principal)
     dialled = true
     // Listeners first: the object has sent its greeting already.
     socket.addEventListener("message", ({ data }) => {

@@ -14,7 +14,7 @@ import { type RowQuery, Rows } from "./rows.ts"
 const peeksMax = 25
 
 export interface ListQuery extends RowQuery {
-  /** Names from another source: the answer says which of them have a row, whatever the filters say of it. */
+  /** Names from another source: the answer says which of them have a socket, whatever the filters say of its row. */
   readonly others: readonly string[]
 }
 
@@ -22,7 +22,7 @@ export interface RegistryPage {
   readonly endpoints: readonly Endpoint[]
   /** The last name looked at, or null if there are no more rows. */
   readonly scannedTo: string | null
-  readonly knownOthers: readonly string[]
+  readonly connectedOthers: readonly string[]
 }
 
 export interface RegistryCounts {
@@ -73,7 +73,7 @@ export class Registry extends DurableObject<Env> {
       .map((record) => this.#summary(record))
       .filter((summary) => query.status === undefined || summary.status === query.status)
     const scannedTo = found.length > query.limit ? (records.at(-1)?.name ?? null) : null
-    return { endpoints, scannedTo, knownOthers: this.#rows.listed(query.others, now) }
+    return { endpoints, scannedTo, connectedOthers: this.#rows.connected(query.others, now) }
   }
 
   /** Every listed name, in order, `limit` at a time. */

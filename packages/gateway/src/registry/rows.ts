@@ -59,9 +59,9 @@ export class Rows {
     return this.#among(names, live, now)
   }
 
-  /** Which of the names are listed. */
-  listed(names: readonly string[], now: number): string[] {
-    return this.#among(names, listed, now)
+  /** Which of the names have a socket, as far as is known. */
+  connected(names: readonly string[], now: number): string[] {
+    return this.#among(names, `state IN ${connectedStates} AND ${live}`, now)
   }
 
   /** One JSON parameter for the names, because a statement takes at most 100. */
@@ -101,6 +101,7 @@ export class Rows {
   }
 }
 
+const connectedStates = "('online', 'draining')"
 const live = "(expires_at IS NULL OR expires_at > ?)"
 const listed = `state <> 'stopped' AND ${live}`
 
@@ -112,7 +113,7 @@ function statesOf(status: EndpointStatus): string {
     case "draining":
       return "('draining')"
     case "stale":
-      return "('online', 'draining')"
+      return connectedStates
     case "offline":
       return "('offline')"
   }

@@ -28,10 +28,11 @@ async function one({ request, env, secrets, params }: Call): Promise<Response> {
   await requireGateway(request, secrets)
   const name = requireName(params.name)
   const [presence, heartbeat] = await Promise.all([presenceOf(env, name), readHeartbeat(env.KV, name)])
-  if (presence !== null) {
+  // A socket that was lost says nothing of the other way.
+  if (presence !== null && (presence.status !== "offline" || heartbeat === undefined)) {
     const { revision: _revision, state: _state, ...shown } = presence
     return json({ ...shown, mode: "socket" })
   }
-  if (heartbeat !== undefined) return json({ ...heartbeatSummary(name, heartbeat), url: heartbeat.url })
+  if (heartbeat !== undefined) return json({ ...heartbeatSummary(name, heartbeat, Date.now()), url: heartbeat.url })
   throw new TunnelError("agent-unknown", `no agent "${name}" is known`)
 }

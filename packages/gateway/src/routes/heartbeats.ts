@@ -1,4 +1,4 @@
-/** `PUT` and `DELETE /v1/heartbeats/NAME`: how an agent in tunnel-url mode registers. */
+/** `PUT` and `DELETE /v1/heartbeats/NAME`: how an agent that can be reached at a URL registers. */
 import { checkBody, InvalidBody, type Labels, labelsSchema, limits, TunnelError } from "@trunkline/protocol"
 import { json } from "../answer.ts"
 import { requireAgent } from "../auth.ts"
@@ -50,6 +50,9 @@ function readUrl(value: unknown): string {
   }
   if (url.username !== "" || url.password !== "") {
     throw new TunnelError("bad-request", "url holds credentials, which everybody who may list endpoints would see: leave them out")
+  }
+  if (url.search !== "" || url.hash !== "") {
+    throw new TunnelError("bad-request", "url has a query or a fragment: the link's path is put behind it, so it must end with its path")
   }
   return url.href.replace(/\/+$/, "")
 }

@@ -1,10 +1,9 @@
 /** The two WebSocket routes: an agent's own socket, and a client's link to an agent. */
-import { closeCodes, type EndpointName, type Principal, protocolVersion, TunnelError } from "@trunkline/protocol"
+import { closeCodes, type EndpointName, type Offer, type Principal, protocolVersion, readOffer, TunnelError } from "@trunkline/protocol"
 import { upgradeRequest } from "../agent/upgrade.ts"
 import { gatewayPrincipal, hasBearer, requireAgent, requireGateway } from "../auth.ts"
 import { type LinkOptions, rememberName, requestLink, requestSocket } from "../open-link.ts"
 import { type Call, type Route, requireName, requireUpgrade } from "../route.ts"
-import { type Offer, readOffer } from "../subprotocol.ts"
 import { readTicket } from "../tickets.ts"
 
 export const socketRoutes: readonly Route[] = [

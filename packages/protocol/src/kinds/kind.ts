@@ -1,13 +1,23 @@
 /** What a stream can carry, and how urgent that is. */
 
-export const kinds = ["exec", "pty", "attach", "processes"] as const
+export const kinds = ["exec", "pty", "attach", "processes", "tcp", "listen", "accept", "http", "websocket"] as const
 export type Kind = (typeof kinds)[number]
 
 /** `interactive` goes before `bulk`, as long as it stays small (SPEC PC2). */
 export type StreamClass = "interactive" | "bulk"
 
 /** An attachment may be to a terminal; one that carries much counts as bulk while it does. */
-const classes: Record<Kind, StreamClass> = { exec: "bulk", pty: "interactive", attach: "interactive", processes: "bulk" }
+const classes: Record<Kind, StreamClass> = {
+  exec: "bulk",
+  pty: "interactive",
+  attach: "interactive",
+  processes: "bulk",
+  tcp: "bulk",
+  listen: "bulk",
+  accept: "bulk",
+  http: "bulk",
+  websocket: "bulk",
+}
 
 export const isKind = (value: string): value is Kind => Object.hasOwn(classes, value)
 

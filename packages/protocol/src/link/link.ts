@@ -23,6 +23,7 @@ export interface LinkUser {
   /**
    * Frames to send now, in order, together at most `room.bytes` on the wire, bulk ones only within `room.bulkBytes`.
    * Only when `room.whole` is set may a single frame be larger. Empty when there is nothing (that fits).
+   * Their bytes are copied before frames are asked for again.
    */
   take(room: Room): readonly Frame[]
   receive(frame: Frame): void
@@ -51,8 +52,8 @@ export interface LinkOptions {
   readonly traffic?: Traffic
   /** The transport is gone and the link waits for another. */
   readonly detached?: () => void
-  /** The link is over, before its user hears of it. */
-  readonly ended?: (error: TunnelError) => void
+  /** The link is over, before its user hears of it; `by` says who has ended it. */
+  readonly ended?: (error: TunnelError, by: "us" | "peer") => void
 }
 
 type LinkState =
@@ -72,11 +73,12 @@ const messageBodyBytes = limits.dataBytesMax + frameHeaderBytes
 
 export class Link {
   readonly traffic: Traffic
+  /** Of messages and of what waits to be put into them. */
+  readonly pool: MessagePool
   readonly #clock: Clock
   readonly #user: LinkUser
   readonly #options: LinkOptions
-  readonly #pool: MessagePool
-  readonly #log = new SendLog((message) => this.#pool.give(message))
+  readonly #log = new SendLog((message) => this.pool.give(message))
   readonly #pacing = new Pacing()
   #state: LinkState = { phase: "detached" }
   #received = byteOffset(0)
@@ -92,7 +94,7 @@ export class Link {
   constructor(options: LinkOptions, user: LinkUser) {
     this.#options = options
     this.#clock = options.clock
-    this.#pool = new MessagePool(linkHeaderBytes + messageBodyBytes, options.clock)
+    this.pool = new MessagePool(linkHeaderBytes + messageBodyBytes, options.clock)
     this.#ack = new DelayedAck(options.clock, () => this.wake())
     this.#user = user
     this.#windowBytes = options.windowBytes ?? limits.linkWindowBytes
@@ -249,7 +251,7 @@ export class Link {
     const before = this.#log.acked
     if (ack === before) return
     const newest = this.#log.acknowledge(ack, this.#clock.now())
-    if (this.#log.inFlightBytes === 0) this.#pool.rest()
+    if (this.#log.inFlightBytes === 0) this.pool.rest()
     if (newest !== undefined) this.#pacing.acknowledged(newest, ack, this.#clock.now())
     this.wake()
   }
@@ -264,10 +266,10 @@ export class Link {
       case "refused": {
         const { phase } = this.#state
         if (phase !== "starting" && phase !== "resuming") throw new ProtocolViolation("LC2", "a refusal of a link that was welcomed")
-        return this.#finish(peerError(control, phase === "starting" ? "no" : "unknown"), phase === "starting")
+        return this.#finish(peerError(control, phase === "starting" ? "no" : "unknown"), { by: "peer", untouched: phase === "starting" })
       }
       case "end":
-        return this.#finish(peerError(control, "unknown"))
+        return this.#finish(peerError(control, "unknown"), { by: "peer" })
       case "hello":
         // A client that hears twice in a row that its agent is back greets twice, and both may reach the same connection.
         // Nothing was received in between, so the first answer holds for both.
@@ -335,7 +337,7 @@ export class Link {
   #sendFrames(transport: Transport, frames: readonly Frame[]): void {
     let bodyBytes = 0
     for (const frame of frames) bodyBytes += frameBytes(frame)
-    const message = this.#pool.take(linkHeaderBytes + bodyBytes)
+    const message = this.pool.take(linkHeaderBytes + bodyBytes)
     let at = linkHeaderBytes
     for (const frame of frames) at = writeFrame(message, at, frame)
     this.#send(transport, message)
@@ -353,12 +355,12 @@ export class Link {
     transport.send(encodeLinkControl(control, this.#received))
   }
 
-  #finish(error: TunnelError, untouched = false): void {
+  #finish(error: TunnelError, { by = "us", untouched = false }: { readonly by?: "us" | "peer"; readonly untouched?: boolean } = {}): void {
     if (this.#state.phase === "ended") return
     this.#state = { phase: "ended", error }
     this.#ack.settle()
-    this.#pool.clear()
-    this.#options.ended?.(error)
+    this.pool.clear()
+    this.#options.ended?.(error, by)
     this.#user.linkEnded(error, untouched)
   }
 }

@@ -38,6 +38,8 @@ export class Mux implements LinkUser {
   readonly #scheduler = new Scheduler()
   readonly #grants = new Map<StreamId, number>()
   readonly #port: StreamPort
+  /** Blocks whose bytes the link was given last and may not have copied yet. */
+  #spent: Uint8Array[] = []
   #nextId: number
   #peerHighest = 0
   #peerStreams = 0
@@ -61,8 +63,10 @@ export class Mux implements LinkUser {
     this.#nextId = options.role === "client" ? 1 : 2
     this.link = new Link(options.link, this)
     this.#port = {
+      blocks: { take: () => this.link.pool.take(limits.dataBytesMax), give: (block) => this.#spent.push(block) },
       now: () => this.#clock.now(),
       rttMs: () => this.link.rttMs ?? assumedRttMs,
+      attached: () => this.link.phase === "open",
       control: (frame) => this.#control(frame),
       grant: (stream, bytes) => {
         this.#grants.set(stream, (this.#grants.get(stream) ?? 0) + bytes)
@@ -98,7 +102,7 @@ export class Mux implements LinkUser {
     if (open.byteLength > limits.openBytesMax) {
       throw new TunnelError(
         "too-large",
-        `the request is ${open.byteLength} bytes, allowed are ${limits.openBytesMax}; send large input on stdin`,
+        `the request is ${open.byteLength} bytes, allowed are ${limits.openBytesMax}; send what is large as input or as a body`,
       )
     }
     const id = streamId(this.#nextId)
@@ -128,6 +132,7 @@ export class Mux implements LinkUser {
   }
 
   take(room: Room): readonly Frame[] {
+    for (const block of this.#spent.splice(0)) this.link.pool.give(block)
     for (const [stream, bytes] of this.#grants) this.#scheduler.pushControl({ type: "credit", stream, bytes })
     this.#grants.clear()
     if (this.#pong !== undefined && !this.#pongQueued) {

@@ -72,18 +72,25 @@ export class Scheduler {
     if (this.#control.length > 0) return frames
 
     const takeClass = (classBytes: number, payloadMax: number, member: (stream: MuxStream) => boolean) => {
-      for (const stream of [...this.#ready]) {
+      const full: MuxStream[] = []
+      // One that has sent stands behind the others and comes again: what it says in several small frames goes out in one message.
+      for (const stream of this.#ready) {
         const free = classBytes - bytes - frameHeaderBytes
-        if (free <= 0) return
+        if (free <= 0) break
         // A sliver now would cost a whole message: more room comes with the next acknowledgement.
         if (free < sliverBytes && stream.queuedBytes > free) continue
-        // A stream that ends while another is asked is told so by its owner, and has nothing to give any more.
-        if (!this.#ready.has(stream) || !member(stream)) continue
+        if (!member(stream)) continue
         const frame = stream.take(Math.min(free, payloadMax))
+        // An end whose trailer needs more room than this message has.
+        if (frame === undefined && stream.sendable) continue
         this.#ready.delete(stream)
-        if (frame !== undefined) add(frame, stream)
-        this.ready(stream)
+        if (frame === undefined) continue
+        add(frame, stream)
+        if (frameBytes(frame) < frameHeaderBytes + payloadMax) this.ready(stream)
+        else full.push(stream)
       }
+      // With frames of its full size a stream would make the message longer than others, who type, may have to wait for.
+      for (const stream of full) this.ready(stream)
     }
     takeClass(room.bytes, limits.interactiveDataBytesMax, urgent)
     takeClass(Math.min(room.bytes, room.bulkBytes), room.bulkPayloadBytes, (stream) => !urgent(stream))

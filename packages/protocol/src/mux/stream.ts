@@ -6,7 +6,7 @@ import type { StreamId } from "../wire/ids.ts"
 import { InvalidBody } from "../wire/json.ts"
 import { limits } from "../wire/limits.ts"
 import { encodeBody, encodeError } from "./bodies.ts"
-import { payloadFor, SendQueue } from "./send-queue.ts"
+import { type Blocks, payloadFor, SendQueue } from "./send-queue.ts"
 import { mayMessage, mayReceive, maySend, type StreamEvent, type StreamState, transition } from "./stream-state.ts"
 import { dataCost, ReceiveWindow, SendWindow } from "./window.ts"
 
@@ -27,8 +27,12 @@ export interface StreamEvents {
 
 /** What a stream needs of its mux. */
 export interface StreamPort {
+  /** For what a stream has been given and cannot send yet. */
+  readonly blocks: Blocks
   readonly now: () => number
   readonly rttMs: () => number
+  /** Whether the link has a transport now. */
+  readonly attached: () => boolean
   /** Queues a frame ahead of all data. */
   control(frame: Frame): void
   grant(stream: StreamId, bytes: number): void
@@ -42,7 +46,7 @@ export interface StreamPort {
 /** Bytes a stream queues before it says it is full: one credit window, so that a grant can be answered at once. */
 const queuedBytesMax = limits.streamWindowBytes
 
-/** Bytes of MESSAGE bodies kept for a stream that is not answered yet, four of the largest. Its DATA is bounded by credit. */
+/** Bytes of MESSAGE bodies kept for a stream that is not answered yet, four of the largest. Their number is bounded too, and its DATA by credit. */
 const earlyMessageBytesMax = 4 * limits.jsonBytesMax
 
 interface EarlyEvents {
@@ -55,8 +59,10 @@ export class MuxStream {
   readonly id: StreamId
   readonly kind: string
   readonly class: StreamClass
+  /** For whoever decides about an offered stream: told once when it ends before `accept`. Set on a stream that has ended it is never told. */
+  abandoned: (() => void) | undefined
   readonly #port: StreamPort
-  readonly #queue = new SendQueue()
+  readonly #queue: SendQueue
   readonly #sendWindow = new SendWindow()
   readonly #receiveWindow = new ReceiveWindow()
   #state: StreamState
@@ -65,6 +71,7 @@ export class MuxStream {
   #trailer: Uint8Array | undefined
   #full = false
   #messages = 0
+  #earlyMessages = 0
   #earlyMessageBytes = 0
 
   constructor(options: { id: StreamId; kind: string; class: StreamClass; state: StreamState }, port: StreamPort, events?: StreamEvents) {
@@ -73,6 +80,7 @@ export class MuxStream {
     this.class = options.class
     this.#state = options.state
     this.#port = port
+    this.#queue = new SendQueue(port.blocks)
     this.#events = events ?? { early: [] }
   }
 
@@ -91,11 +99,16 @@ export class MuxStream {
     return maySend(this.#state) && this.#trailer === undefined
   }
 
+  /** Whether the peer can be reached now; else the link waits for it. */
+  get attached(): boolean {
+    return this.#port.attached()
+  }
+
   get queuedBytes(): number {
     return this.#queue.bytes
   }
 
-  /** Queues bytes, which must not change afterwards. Taken also when full: producers cannot always stop at once. Before `accept` and after the end, dropped. */
+  /** Queues a copy of the bytes. Taken also when full: producers cannot always stop at once. Before `accept` and after the end, dropped. */
   write(tag: number, bytes: Uint8Array): void {
     if (!this.#takesBytes) return
     this.#queue.push(tag, bytes)
@@ -165,12 +178,13 @@ export class MuxStream {
 
   // What follows is called by the mux alone.
 
-  /** The next frame of bytes or the end, with a payload of at most `max` bytes; undefined when there is none now. */
+  /** The next frame of bytes or the end, with a payload of at most `max` bytes; undefined when there is none now. The bytes hold until the mux is next asked for frames. */
   take(max: number): Frame | undefined {
-    const chunk = this.#queue.take(Math.min(max, payloadFor(this.#sendWindow.creditBytes)))
-    if (chunk !== undefined) {
-      this.#sendWindow.spend(dataCost(chunk.bytes.byteLength))
-      return { type: "data", stream: this.id, ...chunk }
+    const queued = this.#queue.bytes
+    const taken = this.#queue.take(Math.min(max, payloadFor(this.#sendWindow.creditBytes)))
+    if (taken !== undefined) {
+      this.#sendWindow.spend(dataCost(queued - this.#queue.bytes))
+      return { type: "data", stream: this.id, ...taken }
     }
     if (this.#queue.bytes > 0 || this.#trailer === undefined || this.#trailer.byteLength > max) return undefined
     const trailer = this.#trailer
@@ -218,9 +232,11 @@ export class MuxStream {
     if (this.#state.phase !== "open" && this.#state.phase !== "offered")
       throw new ProtocolViolation("ST4", `MESSAGE on a stream that is ${this.#state.phase}`)
     if ("early" in this.#events) {
+      this.#earlyMessages += 1
       this.#earlyMessageBytes += bodyBytes
-      if (this.#earlyMessageBytes > earlyMessageBytesMax) {
-        return this.reject(new TunnelError("overloaded", `more than ${earlyMessageBytesMax} bytes of messages before the answer`))
+      if (this.#earlyMessages > limits.queuedMessagesMax || this.#earlyMessageBytes > earlyMessageBytesMax) {
+        const bounds = `${limits.queuedMessagesMax} messages or ${earlyMessageBytesMax} bytes of them`
+        return this.reject(new TunnelError("overloaded", `more than ${bounds} before the answer`))
       }
     }
     this.#tell((events) => events.message?.(body))
@@ -250,8 +266,10 @@ export class MuxStream {
 
   #leave(error: TunnelError | undefined): void {
     this.#port.forget(this)
-    if ("early" in this.#events) this.#events = { early: [] }
-    else this.#events.closed(error)
+    if ("early" in this.#events) {
+      this.#events = { early: [] }
+      this.abandoned?.()
+    } else this.#events.closed(error)
   }
 
   /** A body that is not what the kind asks for, or an owner that throws, resets this stream, with the error returned; the link and its other streams go on. */

@@ -63,7 +63,7 @@ const agentControlSchema = v.variant("type", [
 export type AgentControl = v.InferOutput<typeof agentControlSchema>
 
 /** Who a client speaks for; the agent checks its own policy against it. */
-const principalSchema = v.object({ id: text(256), scopes: v.array(text(128)) })
+export const principalSchema = v.object({ id: text(256), scopes: v.array(text(128)) })
 export type Principal = v.InferOutput<typeof principalSchema>
 
 /** What the gateway may say to an agent. */

@@ -27,7 +27,12 @@ function payloadOf(frame: Frame): Uint8Array {
 }
 
 /** Bytes the frame takes on the wire, header included. */
-export const frameBytes = (frame: Frame): number => frameHeaderBytes + (frame.type === "credit" ? 4 : payloadOf(frame).byteLength)
+export function frameBytes(frame: Frame): number {
+  if (frame.type === "credit") return frameHeaderBytes + 4
+  let bytes = frameHeaderBytes + payloadOf(frame).byteLength
+  if (frame.type === "data" && frame.more !== undefined) for (const piece of frame.more) bytes += piece.byteLength
+  return bytes
+}
 
 /** Writes the frame at `at`; the target must have room. Returns the position after it. */
 export function writeFrame(target: Uint8Array, at: number, frame: Frame): number {
@@ -41,5 +46,12 @@ export function writeFrame(target: Uint8Array, at: number, frame: Frame): number
   const body = at + frameHeaderBytes
   if (frame.type === "credit") view.setUint32(body, frame.bytes)
   else target.set(payloadOf(frame), body)
+  if (frame.type === "data" && frame.more !== undefined) {
+    let end = body + frame.bytes.byteLength
+    for (const piece of frame.more) {
+      target.set(piece, end)
+      end += piece.byteLength
+    }
+  }
   return body + length
 }

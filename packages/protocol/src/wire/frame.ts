@@ -35,8 +35,14 @@ export type Frame =
   | { readonly type: "accept"; readonly stream: StreamId; readonly body: Uint8Array }
   /** Refuses it; JSON `{ code, message }`. */
   | { readonly type: "reject"; readonly stream: StreamId; readonly body: Uint8Array }
-  /** Bytes, counted against credit; what `tag` means is the kind's affair. */
-  | { readonly type: "data"; readonly stream: StreamId; readonly tag: number; readonly bytes: Uint8Array }
+  /** Bytes, counted against credit; what `tag` means is the kind's affair. A frame to be sent may have `more` behind them, in pieces. */
+  | {
+      readonly type: "data"
+      readonly stream: StreamId
+      readonly tag: number
+      readonly bytes: Uint8Array
+      readonly more?: readonly Uint8Array[]
+    }
   /** A small JSON message of the kind, not counted against credit: a signal must pass a full window. */
   | { readonly type: "message"; readonly stream: StreamId; readonly body: Uint8Array }
   /** More credit for the receiver of this frame. */

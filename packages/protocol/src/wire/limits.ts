@@ -57,6 +57,20 @@ export const limits = {
   terminalCellsMax: 1_000_000,
   /** Characters of an idempotency key: a UUID, a digest or a CI job's URL fit. */
   idempotencyKeyLengthMax: 256,
+  /** Bytes of the head of an HTTP request or answer, names and values together: what Cloudflare takes in a request. */
+  httpHeadBytesMax: 131_072,
+  /** Milliseconds until an HTTP service has begun to answer, unless the machine's owner says otherwise. */
+  httpFirstByteMs: 30_000,
+  /** Milliseconds between two pieces of a body, either way, unless the owner says otherwise. Event streams and WebSockets may be silent for as long as they like. */
+  httpIdleMs: 60_000,
+  /** Bytes of one WebSocket message: what Cloudflare takes. */
+  webSocketMessageBytesMax: 33_554_432,
+  /** Milliseconds for a connection to a target: as long as three lost SYNs. */
+  targetConnectMs: 10_000,
+  /** Connections that wait at one listener for their client. */
+  listenBacklogMax: 128,
+  /** Milliseconds they wait. */
+  listenBacklogMs: 10_000,
   /** Milliseconds a link is kept without a transport. */
   resumeGraceMs: 300_000,
   /** Milliseconds after the loss of an agent in which the gateway lets clients in to wait for it: as long as there is a link they could resume. */
@@ -67,6 +81,10 @@ export const limits = {
   flapWindowMs: 60_000,
   /** Times in that window: a change of network takes one or two, a deploy of the gateway one. */
   flapReconnectsMax: 3,
+  /** Milliseconds for which a gateway's assertion is good: time to dial the agent's URL, too short to be worth stealing. */
+  assertionLifeMs: 60_000,
+  /** Milliseconds by which the clocks of gateway and agent may differ. */
+  clockSkewMs: 60_000,
   /** Characters of an endpoint name: `PORT--NAME` must fit in one DNS label of 63. */
   nameLengthMax: 56,
   /** Labels of an endpoint, and characters of one key or value. */

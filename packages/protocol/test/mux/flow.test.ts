@@ -148,6 +148,27 @@ describe("queue", () => {
     expect(diary.entries).toEqual(["writable"])
   })
 
+  test("bytes that were written may change, and be written again while those before are being sent", () => {
+    const { stream: streamAt, diary, peer, sent } = streams(["exec"])
+    const stream = streamAt(0)
+    const chunk = new Uint8Array(65_536)
+    let written = 0
+    let seen = 0
+    const fill = () => {
+      for (; stream.writableBytes > 0; written++) stream.write(0, chunk.fill(written))
+    }
+    diary(0).react.writable = fill
+    fill()
+    for (let count = 0; count < 20; count++) {
+      const payloads = sent().flatMap((frame) => (frame.type === "data" ? [frame.bytes] : []))
+      const all = payloads.flatMap((bytes) => [...bytes])
+      expect(all.every((byte, index) => byte === Math.floor((seen + index) / chunk.byteLength))).toBe(true)
+      seen += all.length
+      peer.sayFrames([frames.credit(1, sum(payloads.map(({ byteLength }) => dataCost(byteLength))))])
+    }
+    expect(seen).toBeGreaterThan(10 * chunk.byteLength)
+  })
+
   test("[FR6] small writes with one tag leave as one frame, another tag starts another", () => {
     const { stream, sent } = streams(["exec"])
     for (let count = 0; count < 10; count++) stream(0).write(1, Uint8Array.of(count))
@@ -204,6 +225,21 @@ describe("priority", () => {
     const seen = words(sent()).map((word) => word.split(" ")[1])
     const firstRepeat = seen.findIndex((id, index) => seen.indexOf(id) < index)
     expect(firstRepeat === -1 ? seen.length : firstRepeat).toBe(Math.min(seen.length, 50))
+  })
+
+  test("[PC3] what a stream has to say in several small frames goes out in one message, and frames of the largest size one by one", () => {
+    const { stream, sent, peer } = streams(["exec", "pty"])
+    const before = peer.heard.length
+    stream(0).write(1, new Uint8Array(100))
+    stream(0).write(0, new Uint8Array(10))
+    stream(0).finish({})
+    expect(words(sent())).toEqual(["data 1 100", "data 1 10", "fin 1"])
+    expect(peer.heard.length - before).toBe(1)
+    const paced = streams(["exec", "pty"])
+    const opened = paced.peer.heard.length
+    paced.stream(0).write(0, new Uint8Array(32_768))
+    expect(words(paced.sent())).toEqual(["data 1 16384", "data 1 16384"])
+    expect(paced.peer.heard.length - opened).toBe(2)
   })
 
   test("[PC4] a full window of bulk leaves room for a keystroke", () => {

@@ -1,6 +1,6 @@
 /** The life of streams over a mux: opening, answering, ending, and what owners are told. */
 import { describe, expect, test } from "vitest"
-import { InvalidBody, limits, TunnelError } from "../../src/index.ts"
+import { InvalidBody, limits, type MuxStream, TunnelError } from "../../src/index.ts"
 import { brokenRule } from "../link/queue-user.ts"
 import { agentMux, clientMux, Diary, frames, parsed, words } from "./scripted-mux.ts"
 
@@ -66,6 +66,16 @@ describe("opening", () => {
     expect(over.error).toBeUndefined()
   })
 
+  test("[ST6] messages before the answer are bounded in number too: the 257th rejects the stream, however small they are", () => {
+    const { peer, offers, sent, over } = agentMux()
+    peer.sayFrames([frames.open(1), ...Array.from({ length: limits.queuedMessagesMax }, () => frames.message(1, 1))])
+    expect(offers[0]?.stream.phase).toBe("offered")
+    peer.sayFrames([frames.message(1, 1)])
+    const [reject] = sent()
+    expect(reject?.type === "reject" && parsed(reject.body)).toMatchObject({ code: "overloaded" })
+    expect(over.error).toBeUndefined()
+  })
+
   test("[ST6] any number of small DATA frames before the answer is taken, up to the credit", () => {
     const { peer, offers, over } = agentMux()
     peer.sayFrames([frames.open(1), ...Array.from({ length: 4_000 }, () => frames.data(1, 1))])
@@ -93,6 +103,44 @@ describe("opening", () => {
     offers[1]?.stream.reject(new TunnelError("denied", "no"))
     expect(sent()).toEqual([])
     expect(diary.entries).toEqual([])
+  })
+
+  describe("a stream that ends before its owner has answered", () => {
+    type Bench = ReturnType<typeof agentMux>
+    const endings: readonly [string, (bench: Bench, stream: MuxStream) => void][] = [
+      ["reset by the peer", ({ peer }) => peer.sayFrames([frames.reset(1)])],
+      ["gone with its link", ({ mux }) => mux.link.end(new TunnelError("link-lost", "away"))],
+      ["that said too much", ({ peer }) => peer.sayFrames(Array.from({ length: 257 }, () => frames.message(1, 1)))],
+      ["whose message is not JSON", ({ peer }) => peer.sayFrames([{ ...frames.message(1), body: Uint8Array.of(0xff) } as never])],
+      ["that its owner rejects", (_, stream) => stream.reject(new TunnelError("denied", "no"))],
+      ["that its owner resets", (_, stream) => stream.reset(new TunnelError("aborted", "no"))],
+    ]
+
+    test.each(endings)("%s is abandoned, once", (_, end) => {
+      const bench = agentMux()
+      bench.peer.sayFrames([frames.open(1), frames.data(1, 5), frames.fin(1)])
+      const { stream } = bench.offers[0] ?? {}
+      if (stream === undefined) throw new Error("nothing was offered")
+      const phases: string[] = []
+      stream.abandoned = () => phases.push(stream.phase)
+      end(bench, stream)
+      stream.reject(new TunnelError("denied", "no"))
+      stream.reset(new TunnelError("aborted", "no"))
+      bench.mux.link.end(new TunnelError("link-lost", "away"))
+      expect(phases).toEqual(["closed"])
+    })
+
+    test("once it is accepted, tells its owner of its end and nobody else", () => {
+      const { peer, offers } = agentMux()
+      peer.sayFrames([frames.open(1)])
+      const { stream } = offers[0] ?? {}
+      if (stream === undefined) throw new Error("nothing was offered")
+      const diary = new Diary()
+      stream.abandoned = () => diary.entries.push("abandoned")
+      stream.accept({}, diary)
+      peer.sayFrames([frames.reset(1)])
+      expect(diary.entries).toEqual(["closed aborted"])
+    })
   })
 
   test("[ST3] a body the owner finds invalid while it is offered rejects that stream alone", () => {

@@ -1,5 +1,5 @@
 /** One direction of one stream: who writes knows what, and who reads checks every byte against it. */
-import { InvalidBody, limits, type MuxStream } from "../../src/index.ts"
+import { InvalidBody, limits, type MuxStream, TunnelError } from "../../src/index.ts"
 import type { SeededRandom, VirtualClock } from "../../src/testing/index.ts"
 import { check } from "./check.ts"
 
@@ -18,12 +18,18 @@ export interface FlowPlan {
   readonly readStartsMs: number
   /** Position at which the reader finds fault with what it reads, or -1. */
   readonly faultAt: number
+  /** Position at which the reader resets the stream, or -1. */
+  readonly resetAt: number
+  /** Its end waits for the other half's. */
+  readonly endsLast: boolean
+  /** One tag for all of it: pieces are as large as they can be. */
+  readonly oneTag: boolean
 }
 
 const byteAt = (salt: number, at: number): number => (salt + at * 31 + (at >>> 8) * 7 + (at >>> 16) * 3) & 0xff
 /** The tag changes every 3,000 bytes, so that pieces of different tags are side by side. */
 const tagBytes = 3_000
-const tagAt = (at: number): number => Math.floor(at / tagBytes) % 3
+const tagAt = ({ oneTag }: FlowPlan, at: number): number => (oneTag ? 0 : Math.floor(at / tagBytes) % 3)
 
 /** Writes a flow into a stream, within what the stream takes. */
 export class FlowWriter {
@@ -33,6 +39,7 @@ export class FlowWriter {
   readonly #random: SeededRandom
   #at = 0
   #waiting = false
+  #otherEnded = false
   messagesSent = 0
 
   constructor(stream: MuxStream, plan: FlowPlan, clock: VirtualClock, random: SeededRandom) {
@@ -49,17 +56,24 @@ export class FlowWriter {
       if (this.#at === this.#plan.totalBytes) break
       const free = this.#stream.writableBytes
       if (free === 0) return
-      const untilTag = tagBytes - (this.#at % tagBytes)
+      const untilTag = this.#plan.oneTag ? free : tagBytes - (this.#at % tagBytes)
       const length = Math.min(free, untilTag, this.#plan.totalBytes - this.#at, this.#random.integer(1, this.#plan.chunkBytesMax))
       const bytes = new Uint8Array(length)
       for (let index = 0; index < length; index++) bytes[index] = byteAt(this.#plan.salt, this.#at + index)
-      this.#stream.write(tagAt(this.#at), bytes)
+      this.#stream.write(tagAt(this.#plan, this.#at), bytes)
       this.#at += length
       check(this.#stream.queuedBytes <= limits.streamWindowBytes, `a queue of ${this.#stream.queuedBytes} bytes`)
       if (this.#plan.writePauseMs > 0) return this.#pause()
     }
     while (this.messagesSent < this.#plan.messages && this.#stream.phase !== "closed") this.#message()
+    if (this.#plan.endsLast && !this.#otherEnded) return
     this.#stream.finish(this.#plan.trailer ? { salt: this.#plan.salt } : undefined)
+  }
+
+  /** The half that comes has ended. */
+  otherEnded(): void {
+    this.#otherEnded = true
+    this.pump()
   }
 
   #pause(): void {
@@ -104,11 +118,13 @@ export class FlowReader {
       const at = this.#at + index
       if (bytes[index] !== byteAt(this.#plan.salt, at))
         check(false, `byte ${at} is ${bytes[index]}, written was ${byteAt(this.#plan.salt, at)}`)
-      if (tag !== tagAt(at)) check(false, `byte ${at} has tag ${tag}, written was ${tagAt(at)}`)
+      if (tag !== tagAt(this.#plan, at)) check(false, `byte ${at} has tag ${tag}, written was ${tagAt(this.#plan, at)}`)
     }
-    const faulty = this.#plan.faultAt >= this.#at && this.#plan.faultAt < this.#at + bytes.byteLength
+    const isNow = (position: number) => position >= this.#at && position < this.#at + bytes.byteLength
+    const [faulty, unwanted] = [isNow(this.#plan.faultAt), isNow(this.#plan.resetAt)]
     this.#at += bytes.byteLength
     if (faulty) throw new InvalidBody("planned fault")
+    if (unwanted) return this.stream?.reset(new TunnelError("aborted", "planned"))
     this.#heldCost += cost
     check(
       this.#heldCost <= (this.consumedCost === 0 ? limits.streamWindowBytes : limits.streamWindowBytesMax),

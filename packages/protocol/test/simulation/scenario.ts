@@ -6,21 +6,9 @@ import { limits, type Mux, type MuxStream, type StreamEvents, TunnelError } from
 import { AgentEnd, ClientEnd, SeededRandom, SimulatedLine, VirtualClock } from "../../src/testing/index.ts"
 import type { Side } from "../../src/testing/simulated-line.ts"
 import { check } from "./check.ts"
+import { planConnections, type StreamPlan } from "./connections.ts"
 import { type FlowPlan, FlowReader, FlowWriter } from "./flow.ts"
 import { WireObserver } from "./wire-observer.ts"
-
-interface StreamPlan {
-  readonly index: number
-  readonly opener: Side
-  readonly kind: string
-  readonly startMs: number
-  readonly openBytes: number
-  readonly answerMs: number
-  readonly rejected: boolean
-  /** Who resets the stream, and when after its start. */
-  readonly reset: { readonly side: Side; readonly afterMs: number } | undefined
-  readonly flows: Record<Side, FlowPlan>
-}
 
 export interface ScenarioReport {
   readonly streams: number
@@ -35,8 +23,14 @@ export interface ScenarioReport {
 /** Virtual milliseconds within which everything has ended after the last fault; the slowest network needs a tenth of it. */
 const restMs = 3_600_000
 
+/** Far from the seeds of lives. */
+const connectionDice = 0x7cb0_0000_0000n
+
 export function runScenario(seed: number | bigint): ScenarioReport {
-  return new Scenario(new SeededRandom(seed)).run()
+  const bits = BigInt(seed)
+  // Of every other life nothing is changed by them: they have dice of their own.
+  const connections = bits % 2n === 0n ? planConnections(new SeededRandom(bits + connectionDice)) : []
+  return new Scenario(new SeededRandom(seed), connections).run()
 }
 
 class StreamEnd {
@@ -46,12 +40,17 @@ class StreamEnd {
   stream: MuxStream | undefined
   closes = 0
   error: TunnelError | undefined
+  /** It was not granted, or was over by then: nobody is told of its end. */
+  refused = false
 
   constructor(plan: StreamPlan, reader: FlowReader) {
     this.plan = plan
     this.reader = reader
   }
 }
+
+/** What a stream is told that was reset, faulty or refused as planned. */
+const plannedCodes: ReadonlySet<string> = new Set(["aborted", "bad-request", "denied"])
 
 const other = (side: Side): Side => (side === "left" ? "right" : "left")
 
@@ -70,7 +69,7 @@ class Scenario {
   #cuts = 0
   #resting = false
 
-  constructor(random: SeededRandom) {
+  constructor(random: SeededRandom, connections: readonly Omit<StreamPlan, "index">[]) {
     this.#random = random
     this.#network = {
       delayMs: random.pick([0, 1, 5, 20, 80, 200]),
@@ -78,7 +77,8 @@ class Scenario {
       bytesPerMs: random.pick([100, 1_000, 2_500, 10_000, 100_000]),
     }
     this.#faultsEndMs = random.pick([500, 3_000, 10_000])
-    this.#plans = Array.from({ length: random.pick([1, 2, 3, 8, 20]) }, (_, index) => this.#planStream(index))
+    const plans = Array.from({ length: random.pick([1, 2, 3, 8, 20]) }, (_, index) => this.#planStream(index))
+    this.#plans = [...plans, ...connections.map((plan, index) => ({ ...plan, index: plans.length + index }))]
     this.#observer = new WireObserver((side, stream) => this.#ends[side].get(stream)?.reader.consumedCost ?? 0)
     const link = () => ({
       clock: this.#clock,
@@ -127,6 +127,9 @@ class Scenario {
         readPauseMs: random.pick([0, 0, 0, 1, 10]),
         readStartsMs: random.pick([0, 0, 0, 2_000]),
         faultAt: random.chance(4) ? random.integer(0, totalBytes) : -1,
+        resetAt: -1,
+        endsLast: false,
+        oneTag: false,
       }
     }
     const side = (): Side => random.pick(["left", "right"])
@@ -247,11 +250,15 @@ class Scenario {
       if (plan.rejected) {
         stream.reject(new TunnelError("denied", "planned"))
         end.closes += 1
+        end.refused = true
         return
       }
       const taken = stream.accept({ plan: plan.index }, this.#events(side, end))
       if (taken) end.writer?.pump()
-      else end.closes += 1
+      else {
+        end.closes += 1
+        end.refused = true
+      }
     }
     if (plan.answerMs === 0) answer()
     else this.#clock.schedule(plan.answerMs, answer)
@@ -284,6 +291,7 @@ class Scenario {
       finished: (trailer) => {
         open()
         end.reader.finish(trailer)
+        end.writer?.otherEnded()
       },
       writable: () => {
         open()
@@ -311,10 +319,14 @@ class Scenario {
 
   #checkEnd(side: Side, id: number, end: StreamEnd): void {
     check(end.closes === 1, `stream ${id} was closed ${end.closes} times on the ${side}`)
-    const { plan } = end
-    const mayFail = plan.reset !== undefined || plan.rejected || plan.flows.left.faultAt >= 0 || plan.flows.right.faultAt >= 0
+    const { plan, error } = end
+    const flows = [plan.flows.left, plan.flows.right]
+    const mayFail = plan.reset !== undefined || plan.rejected || flows.some(({ faultAt, resetAt }) => faultAt >= 0 || resetAt >= 0)
     // An end that finished has had all of the other's bytes and messages: they were checked on the way.
-    const clean = end.error === undefined && end.reader.finished
-    check(clean || mayFail, `stream ${id} failed on the ${side}: ${end.error?.message ?? "no end"}`)
+    const clean = error === undefined && end.reader.finished
+    check(clean || mayFail, `stream ${id} failed on the ${side}: ${error?.message ?? "no end"}`)
+    // One that was granted ends whole, or says why it does not.
+    check(clean || error !== undefined || end.refused, `stream ${id} ended on the ${side} without an end, and without an error`)
+    if (error !== undefined) check(plannedCodes.has(error.code), `stream ${id} failed on the ${side} with ${error.code}: ${error.message}`)
   }
 }

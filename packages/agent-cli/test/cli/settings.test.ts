@@ -1,8 +1,9 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest"
-import { commands } from "../../src/command-table.ts"
-import { type Field, readEnvironment, settingOf, settings } from "../../src/config.ts"
+import { commands } from "../../src/command-table/commands.ts"
 import { parseDuration } from "../../src/duration.ts"
 import { readCommandLine } from "../../src/program.ts"
+import { readEnvironment } from "../../src/settings/setting.ts"
+import { type Field, settingOf, settings } from "../../src/settings/settings.ts"
 import { UsageError } from "../../src/usage-error.ts"
 
 const fields = Object.keys(settings) as Field[]
@@ -96,7 +97,7 @@ describe("values", () => {
 
   test("what follows -- is the remote command's, options and further -- included", async () => {
     const invocation = await readCommandLine(["exec", "a", "-w", "/srv", "--", "grep", "-i", "--", "--help"], "0.0.0", {})
-    expect(invocation?.operands).toEqual({ name: "a", processId: "", command: ["grep", "-i", "--", "--help"] })
+    expect(invocation?.operands).toEqual({ name: "a", processId: "", more: [], command: ["grep", "-i", "--", "--help"] })
     expect(invocation?.values).toMatchObject({ workdir: "/srv", interactive: false })
   })
 })
