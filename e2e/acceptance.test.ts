@@ -59,7 +59,7 @@ describe("the main job", () => {
     await world.agent("socketed")
     const heartbeat = {
       method: "PUT",
-      body: JSON.stringify({ url: "https://agent.example.com/", version: "9.9.9", labels: { via: "url" } }),
+      body: JSON.stringify({ url: "http://127.0.0.1:9/", version: "9.9.9", labels: { via: "url" } }),
     }
     expect((await world.fetch("/v1/heartbeats/beating", heartbeat)).status).toBe(201)
     expect((await world.fetch("/v1/heartbeats/beating", heartbeat)).status).toBe(200)
@@ -70,7 +70,7 @@ describe("the main job", () => {
       ["beating", "tunnel-url", "online"],
       ["socketed", "socket", "online"],
     ])
-    expect((await world.run(["exec", "beating", "--", "true"])).stderr).toContain("only sends heartbeats")
+    expect((await world.run(["exec", "beating", "--", "true"])).stderr).toContain("its URL at http://127.0.0.1:9 cannot be reached")
     expect((await world.client().endpoints.list({ labels: { via: "url" } })).endpoints.map(({ name }) => name)).toEqual(["beating"])
     expect((await world.fetch("/v1/heartbeats/beating", { method: "DELETE" })).status).toBe(204)
     expect(await world.endpoint("beating")).toBeUndefined()

@@ -32,6 +32,8 @@ export interface SdkPage {
   close(): Promise<void>
 }
 
+export const openBrowser = (): Promise<Browser> => chromium.launch({ executablePath: findChromium(), args: flags })
+
 /** `globalThis.sdk` in the page is `@trunkline/client`, as a bundler makes it for browsers. */
 export async function openSdkPage(): Promise<SdkPage> {
   const server = await servePage(await bundle())
@@ -44,7 +46,7 @@ export async function openSdkPage(): Promise<SdkPage> {
     server.close()
   }
   try {
-    browser = await chromium.launch({ executablePath: findChromium(), args: flags })
+    browser = await openBrowser()
     const page = await browser.newPage()
     const urls: string[] = []
     page.on("request", (request) => urls.push(request.url()))

@@ -61,13 +61,13 @@ export class Lines {
     this.clientLine = clientLine
   }
 
-  static async open(world: World, name: string, bytesPerSecond?: number): Promise<Lines> {
+  static async open(world: World, name: string, bytesPerSecond?: number, args: readonly string[] = []): Promise<Lines> {
     const [agentLine, clientLine] = await Promise.all([
       CutProxy.start(world.port, bytesPerSecond),
       CutProxy.start(world.port, bytesPerSecond),
     ])
     const env = { TRUNKLINE_GATEWAY: agentLine.url, TRUNKLINE_SECRET: world.secret }
-    return new Lines(world, name, await world.agent(name, [], env), agentLine, clientLine)
+    return new Lines(world, name, await world.agent(name, args, env), agentLine, clientLine)
   }
 
   command(args: readonly string[], stdin: "pipe" | "ignore" = "ignore"): Command {

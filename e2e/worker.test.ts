@@ -6,6 +6,7 @@ import { build } from "esbuild"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { capnpText, compatibilityDate } from "../packages/agent-cli/src/gateway-local/workerd-config.ts"
 import { launchWorkerd, type WorkerdProcess } from "../packages/agent-cli/src/gateway-local/workerd-process.ts"
+import { SmallServices } from "./small-services.ts"
 import { World } from "./world.ts"
 
 /** What a user writes. */
@@ -14,10 +15,45 @@ import { connect, TunnelError } from "@trunkline/client"
 
 export default {
   async fetch(request, env, ctx) {
-    const { pathname } = new URL(request.url)
-    const { agent, command, options } = await request.json()
+    const { pathname, searchParams } = new URL(request.url)
     const gateway = connect({ url: env.GATEWAY, token: env.TOKEN })
+    if (pathname === "/fetch") return gateway.agent("box").fetch(searchParams.get("url"), { method: request.method, body: request.body })
+    const { agent, command, options, port } = await request.json()
     try {
+      if (pathname === "/abort") await gateway.agent(agent).fetch(options.url, { signal: AbortSignal.timeout(300) })
+      if (pathname === "/connect") {
+        const socket = await gateway.agent(agent).connect({ port })
+        const writer = socket.writable.getWriter()
+        await writer.write(new TextEncoder().encode("from the Worker"))
+        await writer.close()
+        const text = await new Response(socket.readable).text()
+        await socket.closed
+        return Response.json({ text, address: socket.address })
+      }
+      if (pathname === "/listen") {
+        const listener = await gateway.agent(agent).listen({ host: "127.0.0.1", port: 0 })
+        const caller = await gateway.agent(agent).connect({ port: listener.address.port })
+        const { value: incoming } = await listener.connections.next()
+        const callee = await incoming.accept()
+        const piped = callee.readable.pipeTo(callee.writable)
+        const writer = caller.writable.getWriter()
+        await writer.write(new TextEncoder().encode("round trip"))
+        await writer.close()
+        const text = await new Response(caller.readable).text()
+        await piped
+        listener.close()
+        return Response.json({ text, done: (await listener.connections.next()).done })
+      }
+      if (pathname === "/socket") {
+        const socket = await gateway.agent(agent).webSocket({ target: { service: port }, path: "/socket", protocols: ["a", "b"] })
+        const reader = socket.messages.getReader()
+        await socket.send("grüße")
+        const text = (await reader.read()).value
+        const [, bytes] = await Promise.all([socket.send(new Uint8Array(1_500_000).fill(7)), reader.read()])
+        socket.close(4321, "enough")
+        const { done } = await reader.read()
+        return Response.json({ protocol: socket.protocol, text, bytes: bytes.value.length, done, close: await socket.closed })
+      }
       if (pathname === "/endpoints") return Response.json(await gateway.endpoints.list())
       if (pathname === "/exec") return Response.json(await gateway.agent(agent).exec(command, options))
       const process = await gateway.agent(agent).spawn(command)
@@ -45,6 +81,7 @@ export default {
 let world: World
 let worker: WorkerdProcess
 let workerUrl = ""
+let services: SmallServices
 
 const post = (path: string, body: unknown): Promise<Response> =>
   fetch(new URL(path, workerUrl), { method: "POST", body: JSON.stringify(body) })
@@ -56,7 +93,8 @@ const clients = async (): Promise<number> => {
 
 beforeAll(async () => {
   world = await World.start()
-  await world.agent("box")
+  services = await SmallServices.start()
+  await world.agent("box", ["--allow", "listen:127.0.0.1:*"])
   const directory = join(world.home, "worker")
   await mkdir(directory)
   await build({
@@ -88,6 +126,7 @@ const user :Workerd.Worker = (
 afterAll(async () => {
   await worker?.stop(() => Promise.resolve(), 500)
   await world?.stop()
+  services?.stop()
 })
 
 test("a Worker runs a command on an agent and sees how it ended", async () => {
@@ -126,4 +165,49 @@ test("a Worker meets the same typed errors as everybody", async () => {
 
 test("a Worker sees the endpoints", async () => {
   expect(await (await post("/endpoints", {})).json()).toMatchObject({ endpoints: [{ name: "box", status: "online" }], cursor: null })
+})
+
+const throughFetch = (path: string, init?: RequestInit): Promise<Response> =>
+  fetch(new URL(`/fetch?url=${encodeURIComponent(`http://localhost:${services.httpPort}${path}`)}`, workerUrl), init)
+
+test("a Worker hands on what a service answers, a gzip body as one", async () => {
+  expect(await (await throughFetch("/json")).json()).toMatchObject({ method: "GET", headers: { host: `localhost:${services.httpPort}` } })
+  const gzip = await throughFetch("/gzip")
+  expect(gzip.headers.get("content-encoding")).toBe("gzip")
+  expect(await gzip.text()).toBe("hello ".repeat(10_000))
+})
+
+test("a Worker hands on a body while its answer comes", async () => {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+  const writer = writable.getWriter()
+  const first = writer.write(new Uint8Array(4))
+  const response = await throughFetch("/running", { method: "POST", body: readable, duplex: "half" } as RequestInit)
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  await first
+  expect((await reader?.read())?.value).toBe("4\n")
+  await writer.write(new Uint8Array(3))
+  expect((await reader?.read())?.value).toBe("7\n")
+  await writer.close()
+  expect((await reader?.read())?.value).toBe("end\n")
+})
+
+test("a Worker that aborts a fetch ends the request at the service", async () => {
+  const before = services.abandoned
+  const url = `http://localhost:${services.httpPort}/silent`
+  expect(await (await post("/abort", { agent: "box", options: { url } })).json()).toEqual({ code: "aborted", delivered: "yes" })
+  await world.until(() => services.abandoned === before + 1)
+})
+
+test("a Worker speaks TCP, each half with an end of its own", async () => {
+  const answer = await post("/connect", { agent: "box", port: services.echoPort })
+  expect(await answer.json()).toEqual({ text: "from the Worker and the end", address: "127.0.0.1" })
+})
+
+test("a Worker listens at the agent, and answers who connects there", async () => {
+  expect(await (await post("/listen", { agent: "box" })).json()).toEqual({ text: "round trip", done: true })
+})
+
+test("a Worker has a WebSocket to a service: text, bytes, a subprotocol, and a close with its reason", async () => {
+  const said = await (await post("/socket", { agent: "box", port: services.httpPort })).json()
+  expect(said).toEqual({ protocol: "b", text: "grüße", bytes: 1_500_000, done: true, close: { code: 4321, reason: "enough" } })
 })
