@@ -16,6 +16,8 @@ import { measureCuts } from "./ours/cuts.ts"
 import type { LinkTasks } from "./ours/link-end.ts"
 import { startOurs } from "./ours/ours.ts"
 import { type Comparison, json, median, percentile, table } from "./statistics.ts"
+import { webRows } from "./web/rows.ts"
+import { measureWeb, type WebRound } from "./web/web.ts"
 
 const rounds = 5
 
@@ -55,6 +57,7 @@ interface Round {
   readonly floorTripUs: number
   readonly floorTripP99Us: number
   readonly floorRate: number
+  readonly floorAskUs: number
   readonly spawnUs: number
   readonly terminalUs: number
   readonly keyUs: number
@@ -70,6 +73,7 @@ async function round(): Promise<Round> {
   const floor = await startFloor()
   const floorTrip = await measureRoundTrip(floor, 1)
   const { megabytesPerSecond: floorRate } = await measureThroughput(floor, 1)
+  const floorAskUs = percentile(await floor.asks(500, 50), 0.5)
   await floor.stop()
   const spawnUs = await spawnTrue()
   const terminalUs = await terminalEcho()
@@ -85,6 +89,7 @@ async function round(): Promise<Round> {
     floorTripUs: floorTrip.p50Us,
     floorTripP99Us: floorTrip.p99Us,
     floorRate,
+    floorAskUs,
     spawnUs,
     terminalUs,
     keyUs: key.p50Us,
@@ -139,9 +144,11 @@ async function cuts() {
 }
 
 const results: Round[] = []
+const webs: WebRound[] = []
 for (let count = 1; count <= rounds; count++) {
   console.error(`round ${count} of ${rounds}`)
   results.push(await round())
+  webs.push(await measureWeb())
 }
 console.error("idle agents")
 const idles = await idle()
@@ -206,6 +213,7 @@ const comparisons: readonly Comparison[] = [
   { name: "resuming: work of both ends, of the time that output takes", unit: "%", ours: (100 * link.resumeCostUs) / outputUs, bound: 2 },
   { name: "resuming: acknowledgements that travel alone, per MB of output", unit: "messages", ours: of("acknowledgements") },
   { name: "idle link: agent's memory (heap and buffers)", unit: "KiB", ours: kibibytes(link.idleBytes), bound: 32 },
+  ...webRows(webs, { rate: of("floorRate"), askUs: of("floorAskUs") }),
   { name: "idle serve: memory (PSS)", unit: "MiB", ours: mebibytes(cut.servePssBytes) },
   { name: "idle keeper: memory (PSS)", unit: "MiB", ours: mebibytes(cut.keeperPssBytes) },
 ]
@@ -216,7 +224,7 @@ const report = `# Measured
 
 Made by \`pnpm bench\`: medians of ${rounds} rounds in one run, bare relay and ours in turn. Client, gateway and agent share the machine's cores, so these are CPU
 budgets, and only ratios of one run mean anything. The floor is a Worker and a Durable Object that forward WebSocket messages and do nothing else, with \`ws\` at both
-ends: same library, same masking, 1 MiB in flight.
+ends: same library, same masking, 1 MiB in flight. Direct is the same client at the same service without a tunnel, on loopback.
 
 What has no floor is measured against a bound of its own. A cut resets a leg that has been up for 10 s, under output as fast as the path,
 and the network is back at once; the first new byte is one that had not been sent at the cut. What resuming costs is the processor time

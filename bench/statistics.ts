@@ -32,6 +32,8 @@ export interface Comparison {
   /** Absent where the floor has no such thing. */
   readonly floor?: number
   readonly ours: number
+  /** The same without a tunnel, where there is such a thing. */
+  readonly direct?: number
   /** `ours / floor` should be at most, or at least, this. */
   readonly atMost?: number
   readonly atLeast?: number
@@ -60,11 +62,11 @@ const boundText = ({ unit, atMost, atLeast, bound }: Comparison): string => {
 /** A Markdown table, which a terminal shows well enough too. */
 export const table = (comparisons: readonly Comparison[]): string => {
   const rows = comparisons.map((comparison) => {
-    const { name, unit, floor, ours } = comparison
+    const { name, unit, floor, ours, direct } = comparison
     const verdict = { true: "yes", false: "no", undefined: "" }[String(holds(comparison)) as "true" | "false" | "undefined"]
-    return [name, unit, number(floor), number(ours), number(ratio(comparison)), boundText(comparison), verdict]
+    return [name, unit, number(direct), number(floor), number(ours), number(ratio(comparison)), boundText(comparison), verdict]
   })
-  const cells = [["measure", "unit", "floor", "ours", "ratio", "bound", "holds"], ...rows]
+  const cells = [["measure", "unit", "direct", "floor", "ours", "ratio", "bound", "holds"], ...rows]
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)))
   const line = (row: readonly string[]): string => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`
   const [head, ...body] = cells.map(line)

@@ -20,6 +20,12 @@ const tasks = {
     echo = socket
   },
 
+  /** Connects another socket and echoes every message as text, for the object that asks. */
+  async answer({ url }: { url: string }): Promise<void> {
+    const socket = await open(url)
+    socket.on("message", (message: Buffer) => socket.send(message, { binary: false }))
+  },
+
   /**
    * Stops echoing and sends `bytes` in messages of `messageBytes`; what the client has not yet acknowledged
    * never exceeds `inFlightBytes`. Each message from the client is the count of bytes it has received. Resolves when all is acknowledged.

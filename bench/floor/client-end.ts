@@ -1,6 +1,7 @@
 /** The client's end of the bare relay: times round trips, and receives and acknowledges a stream of messages. */
 import { once } from "node:events"
 import { WebSocket } from "ws"
+import { firstBytes } from "../first-bytes.ts"
 import { serveEnd } from "../serve-end.ts"
 
 let connected: WebSocket | undefined
@@ -18,6 +19,9 @@ const tasks = {
     socket.send("hello")
     connected = socket
   },
+
+  firstBytes: ({ url, count, warmup }: { url: string; count: number; warmup: number }): Promise<number[]> =>
+    firstBytes(url, {}, count, warmup),
 
   /** Microseconds of each of `count` round trips, one at a time, after `warmup` that are not counted. */
   async roundTrips(options: { count: number; warmup: number; messageBytes: number }): Promise<number[]> {

@@ -17,8 +17,13 @@ const inFlightBytes = 2 ** 20
 /** A quarter of what may be in flight: few acknowledgements, and the sender never runs dry. */
 const acknowledgeBytes = inFlightBytes / 4
 
+export interface Floor extends MeasuredRelay {
+  /** Microseconds to the first byte of each of `count` plain HTTP answers that come from the agent, one at a time, after `warmup` that are not counted. */
+  asks(count: number, warmup: number): Promise<readonly number[]>
+}
+
 /** Starts workerd and both ends, connected to one object. */
-export const startFloor = async (): Promise<MeasuredRelay> => {
+export const startFloor = async (): Promise<Floor> => {
   const directory = mkdtempSync(join(tmpdir(), "trunkline-floor-"))
   const workerd = launchFloor(directory)
   const agent = startEnd<AgentTasks>(new URL("agent-end.ts", import.meta.url))
@@ -29,12 +34,15 @@ export const startFloor = async (): Promise<MeasuredRelay> => {
     rmSync(directory, { recursive: true, force: true })
   }
   try {
-    const url = `ws://127.0.0.1:${await workerd.port}`
+    const address = `127.0.0.1:${await workerd.port}`
+    const url = `ws://${address}`
     await agent.call("echo", { url: `${url}/agent?name=measured` })
+    await agent.call("answer", { url: `${url}/ask-agent?name=measured` })
     await client.call("connect", { url: `${url}/client?name=measured` })
     let idle = 0
     return {
       workerdPid: workerd.pid,
+      asks: (count, warmup) => client.call("firstBytes", { url: `http://${address}/ask?name=measured`, count, warmup }),
       roundTrips: (count, warmup) => client.call("roundTrips", { count, warmup, messageBytes: roundTripBytes }),
       async throughput(bytes, warmupBytes) {
         // The client is ready before the first message, or what it missed would never be acknowledged.
@@ -69,9 +77,12 @@ const config :Workerd.Config = (
 const floor :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "/worker.js")],
   compatibilityDate = "${compatibilityDate}",
-  durableObjectNamespaces = [(className = "Floor", uniqueKey = "floor", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "Floor", uniqueKey = "floor", enableSql = true),
+    (className = "Ask", uniqueKey = "ask", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "objects"),
-  bindings = [(name = "FLOOR", durableObjectNamespace = "Floor")],
+  bindings = [(name = "FLOOR", durableObjectNamespace = "Floor"), (name = "ASK", durableObjectNamespace = "Ask")],
 );
 `,
   )

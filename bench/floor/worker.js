@@ -34,8 +34,31 @@ export class Floor extends DurableObject {
   }
 }
 
+// The least that an answer over HTTP can do: the object asks the agent over its socket and answers with what comes back.
+export class Ask extends DurableObject {
+  #asked = []
+
+  async fetch(request) {
+    if (new URL(request.url).pathname === "/ask") {
+      const { promise, resolve } = Promise.withResolvers()
+      this.#asked.push(resolve)
+      this.ctx.getWebSockets()[0].send("served")
+      return new Response(await promise)
+    }
+    const { 0: far, 1: near } = new WebSocketPair()
+    this.ctx.acceptWebSocket(near)
+    return new Response(null, { status: 101, webSocket: far })
+  }
+
+  webSocketMessage(_socket, message) {
+    if (message !== "hello") this.#asked.shift()?.(message)
+  }
+}
+
 export default {
   fetch(request, env) {
-    return env.FLOOR.getByName(new URL(request.url).searchParams.get("name") ?? "").fetch(request)
+    const { pathname, searchParams } = new URL(request.url)
+    const objects = pathname.startsWith("/ask") ? env.ASK : env.FLOOR
+    return objects.getByName(searchParams.get("name") ?? "").fetch(request)
   },
 }

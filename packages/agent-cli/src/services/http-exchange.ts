@@ -117,13 +117,6 @@ export class HttpExchange implements StreamEvents {
     this.#await()
   }
 
-  /** At the latest with what comes of the request. Idempotent. */
-  accept(): void {
-    if (this.#stream.phase !== "offered") return
-    this.#stream.abandoned = undefined
-    this.#stream.accept({}, this)
-  }
-
   data(tag: number, bytes: Uint8Array, cost: number): void {
     const { bodyBytes } = this.#asked
     if (tag !== httpTags.body) throw new InvalidBody(`tag ${tag} is not ${httpTags.body}`)
@@ -170,7 +163,6 @@ export class HttpExchange implements StreamEvents {
     this.#isEventStream = response.headers["content-type"]?.toLowerCase().startsWith("text/event-stream") === true
     // Of what a reason may hold, Node lets control characters through.
     const statusText = statusMessage.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, "")
-    this.accept()
     this.#stream.write(httpTags.head, encodeHead({ status: statusCode, statusText, headers: endToEndHeaders(pairs(rawHeaders)) }))
     response.on("data", (chunk: Buffer) => {
       this.#answerBytes += chunk.byteLength
@@ -240,9 +232,7 @@ export class HttpExchange implements StreamEvents {
 
   #fail(error: TunnelError): void {
     // Behind a whole answer nothing is wrong any more, and a reset would take what of it is still queued.
-    if (this.#answer === "ended") return
-    this.accept()
-    this.#stream.reset(error)
+    if (this.#answer !== "ended") this.#stream.reset(error)
   }
 }
 

@@ -38,13 +38,9 @@ export class HttpServices {
       idleMs: policy.idleMs,
       again: twice ? (signal) => this.#connections.connect(place, signal) : undefined,
     })
-    const left = () => exchange.closed(new TunnelError("aborted", "the client has left"))
-    // Before the accept: what has come of the body is given out with that. Nothing is on its way before the next turn.
+    // In this order: what has come of the body is given out with the accept. Nothing is on its way before the next turn.
     exchange.send(connection)
-    if (stream.phase === "closed") return left()
-    stream.abandoned = left
-    // Without a body nobody waits for it, and the head of the answer takes it along.
-    if (bodyBytes !== undefined) exchange.accept()
+    if (!stream.accept({}, exchange)) exchange.closed(new TunnelError("aborted", "the client has left"))
   }
 }
 
