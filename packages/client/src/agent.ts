@@ -10,7 +10,8 @@ import { type Listener, listen } from "./listen.ts"
 import { Process } from "./process.ts"
 import { Processes } from "./processes.ts"
 import { connectTerminal, createTerminal, type PtyConnectOptions, type PtyOptions, type Terminal } from "./pty.ts"
-import { openSocket, type SocketOptions, type SocketTarget, type TunnelSocket } from "./tcp.ts"
+import { openSocket, type SocketOptions, type SocketTarget } from "./tcp.ts"
+import type { TunnelSocket } from "./tunnel-socket.ts"
 import { openWebSocket, type WebSocketRequest } from "./web-socket.ts"
 
 export interface AgentOptions {

@@ -15,8 +15,8 @@ import {
 import { checkRequest } from "./check-request.ts"
 import type { LinkConnection } from "./link-connection.ts"
 import { resetAtAbort } from "./reset-at-abort.ts"
-import { openTunnelSocket } from "./socket-streams.ts"
-import type { SocketOptions, TunnelSocket } from "./tcp.ts"
+import type { SocketOptions } from "./tcp.ts"
+import { openTunnelSocket, type TunnelSocket } from "./tunnel-socket.ts"
 
 /** Somebody who has connected at the agent. */
 export interface IncomingConnection {

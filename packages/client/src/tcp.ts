@@ -2,7 +2,7 @@
 import { checkBody, type StreamTarget, tcpAcceptSchema, tcpOpenSchema } from "@trunkline/protocol"
 import { checkRequest } from "./check-request.ts"
 import type { LinkConnection } from "./link-connection.ts"
-import { openTunnelSocket } from "./socket-streams.ts"
+import { openTunnelSocket, type TunnelSocket } from "./tunnel-socket.ts"
 
 /** A host defaults to the agent itself, `localhost`. */
 export type SocketTarget = { readonly host?: string; readonly port: number } | { readonly path: string }
@@ -10,20 +10,6 @@ export type SocketTarget = { readonly host?: string; readonly port: number } | {
 export interface SocketOptions {
   /** Until the connection is made it gives up; later it resets the connection. */
   readonly signal?: AbortSignal
-}
-
-/**
- * Bytes both ways, each way with an end of its own: closing `writable` is a half-close, and `readable` ends when the target has ended its half. Reading grants the
- * target more room, and a write resolves when there is room for the next; its bytes must not change afterwards. Aborting `writable`, or cancelling `readable`,
- * resets the connection.
- */
-export interface TunnelSocket {
-  readonly readable: ReadableStream<Uint8Array>
-  readonly writable: WritableStream<Uint8Array>
-  /** Resolves when both halves have ended; rejects with TunnelError when the connection was broken off. */
-  readonly closed: Promise<void>
-  /** The IP address the agent has connected to; undefined for a unix socket. */
-  readonly address: string | undefined
 }
 
 /**

@@ -21,7 +21,12 @@ import {
   webSocketOpcodes,
 } from "@trunkline/protocol"
 import { CreditedReadable } from "./credited-readable.ts"
-import type { WebSocketClose } from "./web-socket.ts"
+
+export interface WebSocketClose {
+  /** 1005 where the peer gave none. */
+  readonly code: number
+  readonly reason: string
+}
 
 type Message = string | Uint8Array
 

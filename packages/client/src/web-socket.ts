@@ -4,7 +4,7 @@ import { checkRequest } from "./check-request.ts"
 import type { HttpAnswer } from "./http.ts"
 import type { LinkConnection } from "./link-connection.ts"
 import { resetAtAbort } from "./reset-at-abort.ts"
-import { WebSocketEnd } from "./web-socket-end.ts"
+import { type WebSocketClose, WebSocketEnd } from "./web-socket-end.ts"
 
 export interface WebSocketRequest extends Omit<WebSocketOpen, "headers" | "protocols"> {
   /** In order, a name as often as it is to be sent; those of the handshake itself are made by the agent. */
@@ -13,12 +13,6 @@ export interface WebSocketRequest extends Omit<WebSocketOpen, "headers" | "proto
   readonly protocols?: readonly string[]
   /** Until the socket is open it gives up; later it breaks it off. */
   readonly signal?: AbortSignal
-}
-
-export interface WebSocketClose {
-  /** 1005 where the peer gave none. */
-  readonly code: number
-  readonly reason: string
 }
 
 export interface TunnelWebSocket {

@@ -3,7 +3,20 @@ import { InvalidBody, type MuxStream, type StreamEvents, TunnelError, tcpTag } f
 import { CreditedReadable } from "./credited-readable.ts"
 import type { LinkConnection } from "./link-connection.ts"
 import { resetAtAbort } from "./reset-at-abort.ts"
-import type { TunnelSocket } from "./tcp.ts"
+
+/**
+ * Bytes both ways, each way with an end of its own: closing `writable` is a half-close, and `readable` ends when the target has ended its half. Reading grants the
+ * target more room, and a write resolves when there is room for the next; its bytes must not change afterwards. Aborting `writable`, or cancelling `readable`,
+ * resets the connection.
+ */
+export interface TunnelSocket {
+  readonly readable: ReadableStream<Uint8Array>
+  readonly writable: WritableStream<Uint8Array>
+  /** Resolves when both halves have ended; rejects with TunnelError when the connection was broken off. */
+  readonly closed: Promise<void>
+  /** The IP address the agent has connected to; undefined for a unix socket. */
+  readonly address: string | undefined
+}
 
 interface SocketRequest {
   readonly kind: "tcp" | "accept"
