@@ -1,9 +1,8 @@
 /** All that one `trunkline forward` carries, from its first listener to the last connection. */
 import type { Socket } from "node:net"
 import type { Agent, Gateway } from "@trunkline/client"
-import { type ListenAddress, limits, TunnelError } from "@trunkline/protocol"
+import type { ListenAddress, TunnelError } from "@trunkline/protocol"
 import { exitCodeOfSignal, exitCodes } from "../exit-codes.ts"
-import { CommandFailure } from "../failure.ts"
 import { noticeWaits } from "../link-notice.ts"
 import { showProgress } from "../output.ts"
 import { Complaints } from "./complaints.ts"
@@ -140,8 +139,6 @@ export class Forwarding {
       lost: (error) => this.#say(`trunkline: ${place()} does not listen any more (${error.message}); trying again`),
       back: () => this.#say(`trunkline: ${place()} listens again`),
       failed: this.#fail,
-    }).catch((error) => {
-      throw inUseThere(error) ?? error
     })
     return address
   }
@@ -173,11 +170,4 @@ export class Forwarding {
     const where = type === "reverse" ? `${this.#name} ${listenText(listen)}` : listenText(listen)
     this.#say(`trunkline: ${where} can be used by everybody on its network`)
   }
-}
-
-/** A link that was lost, and not closed, keeps its listeners for as long as it could be resumed. */
-function inUseThere(error: unknown): CommandFailure | undefined {
-  if (!(error instanceof TunnelError) || error.code !== "address-in-use") return undefined
-  const advice = `what a killed forward has held is free again within ${limits.resumeGraceMs / 60_000} minutes`
-  return new CommandFailure(`${error.message}; ${advice}`, exitCodes.failure, { cause: error })
 }
