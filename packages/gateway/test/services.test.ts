@@ -1,6 +1,6 @@
 /** HTTP to services at agents: which service a request is for, what the service sees of it, and what comes back. */
 import { exports } from "cloudflare:workers"
-import { limits, TunnelError } from "@trunkline/protocol"
+import { httpTags, limits, TunnelError } from "@trunkline/protocol"
 import { beforeEach, describe, expect, test, vi } from "vitest"
 import { Machine } from "./machine.ts"
 import { bearer, call, freshName, gatewaySecret, objectOf, textOf } from "./peers.ts"
@@ -364,6 +364,13 @@ describe("a failure", () => {
   ] as const)("of the code %s is %i and the fault of the %s", async (code, status, fault) => {
     const [response] = await Promise.all([service.byPath("/", { headers: bearer }), service.reject(new TunnelError(code, "why not"))])
     expect(await failureOf(response)).toEqual({ status, header: code, code, fault })
+  })
+
+  test("of an agent that answers nonsense is the agent's", async () => {
+    const nonsense = ({ stream }: Awaited<ReturnType<Service["exchange"]>>) =>
+      stream.write(httpTags.head, new TextEncoder().encode("no head\n"))
+    const [response] = await Promise.all([service.byPath("/", { headers: bearer }), service.exchange().then(nonsense)])
+    expect(await failureOf(response)).toEqual({ status: 502, header: "protocol-error", code: "protocol-error", fault: "agent" })
   })
 
   test("of an agent that is not there is said at once, and whose it is", async () => {

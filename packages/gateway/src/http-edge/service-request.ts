@@ -1,6 +1,6 @@
 /** One request passed on to a service at an agent: HTTP, or an upgrade to a WebSocket. The Worker is a client of the agent like any other. */
 import type { HeaderList } from "@trunkline/protocol"
-import { limits, type Principal, ticketSubprotocolPrefix } from "@trunkline/protocol"
+import { limits, type Principal, TunnelError, ticketSubprotocolPrefix } from "@trunkline/protocol"
 import type { Env } from "../env.ts"
 import { agentFor } from "./dial-agent.ts"
 import { handshakeHeaders } from "./forwarded-headers.ts"
@@ -42,9 +42,15 @@ export async function passToService(
     return serviceAnswer(answer, upload === undefined ? context : { ...context, uploaded: upload.over })
   } catch (error) {
     leave()
-    throw error
+    throw isNonsense(error)
+      ? new TunnelError("protocol-error", `the agent's answer is none: ${error.message}`, { delivered: "yes", cause: error })
+      : error
   }
 }
+
+/** What the agent has, and is refused as malformed, is what came back from it: no fault of who asked. */
+const isNonsense = (error: unknown): error is TunnelError =>
+  error instanceof TunnelError && error.code === "bad-request" && error.delivered === "yes"
 
 const isWebSocketUpgrade = (request: Request): boolean =>
   request.method === "GET" && (request.headers.get("upgrade") ?? "").split(",").some((name) => name.trim().toLowerCase() === "websocket")
