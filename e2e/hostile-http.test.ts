@@ -10,7 +10,7 @@ import { chunk, type Head, type Header, valuesOf } from "./differential/raw-http
 import { type Heard, RawService, type Script } from "./differential/raw-service.ts"
 import { smuggledPath, smuggling } from "./differential/smuggling-cases.ts"
 import { requestOn, type Way, type Ways, waysTo } from "./differential/ways.ts"
-import { freePort } from "./local-servers.ts"
+import { freePort } from "./free-port.ts"
 import { World } from "./world.ts"
 
 const name = "target"

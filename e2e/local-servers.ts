@@ -3,11 +3,12 @@ import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, globSync } from "node:fs"
 import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { type AddressInfo, connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
 import { promisify } from "node:util"
+import { freePort } from "./free-port.ts"
 
 export const execute = promisify(execFile)
 
@@ -16,16 +17,6 @@ export interface LocalServer {
   /** Where it keeps what it keeps. */
   readonly folder: string
   stop(): Promise<void>
-}
-
-/** A port that nobody has at the moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
 }
 
 /** Where Debian has it: servers are not in everybody's PATH. */

@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from "node:net"
 import { gzipSync } from "node:zlib"
+import { expect } from "vitest"
 import { WebSocketServer } from "ws"
 
 export class SmallServices {
@@ -71,4 +72,19 @@ export class SmallServices {
         response.writeHead(404).end("no such page")
     }
   }
+}
+
+/** Sends a body to `/running` piece by piece, and sees each answered before the next is sent. */
+export async function expectLiveUpload(ask: (init: RequestInit) => Promise<Response>): Promise<void> {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+  const writer = writable.getWriter()
+  const first = writer.write(new Uint8Array(4))
+  const response = await ask({ method: "POST", body: readable, duplex: "half" } as RequestInit)
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  await first
+  expect((await reader?.read())?.value).toBe("4\n")
+  await writer.write(new Uint8Array(3))
+  expect((await reader?.read())?.value).toBe("7\n")
+  await writer.close()
+  expect((await reader?.read())?.value).toBe("end\n")
 }

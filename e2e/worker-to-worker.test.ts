@@ -8,7 +8,7 @@ import { WebSocket } from "ws"
 import { compatibilityDate, workerdConfig } from "../packages/agent-cli/src/gateway-local/workerd-config.ts"
 import { launchWorkerd, type WorkerdProcess } from "../packages/agent-cli/src/gateway-local/workerd-process.ts"
 import { freePort } from "./free-port.ts"
-import { SmallServices } from "./small-services.ts"
+import { expectLiveUpload, SmallServices } from "./small-services.ts"
 import { World } from "./world.ts"
 
 /** What a user writes. `/fetch/HOST/PATH` passes a request on, `/connect/NAME:PORT` sends the body over TCP and answers with what comes back. */
@@ -110,17 +110,7 @@ describe("fetch", () => {
   })
 
   test("streams a body while its answer comes", async () => {
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-    const writer = writable.getWriter()
-    const first = writer.write(new Uint8Array(4))
-    const response = await ask(`/wide/fetch/${byLabel()}/running`, { method: "POST", body: readable, duplex: "half" } as RequestInit)
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-    await first
-    expect((await reader?.read())?.value).toBe("4\n")
-    await writer.write(new Uint8Array(3))
-    expect((await reader?.read())?.value).toBe("7\n")
-    await writer.close()
-    expect((await reader?.read())?.value).toBe("end\n")
+    await expectLiveUpload((init) => ask(`/wide/fetch/${byLabel()}/running`, init))
   })
 
   test("leaves a gzip answer that gzip", async () => {

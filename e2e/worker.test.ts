@@ -6,7 +6,7 @@ import { build } from "esbuild"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { capnpText, compatibilityDate } from "../packages/agent-cli/src/gateway-local/workerd-config.ts"
 import { launchWorkerd, type WorkerdProcess } from "../packages/agent-cli/src/gateway-local/workerd-process.ts"
-import { SmallServices } from "./small-services.ts"
+import { expectLiveUpload, SmallServices } from "./small-services.ts"
 import { World } from "./world.ts"
 
 /** What a user writes. */
@@ -178,17 +178,7 @@ test("a Worker hands on what a service answers, a gzip body as one", async () =>
 })
 
 test("a Worker hands on a body while its answer comes", async () => {
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-  const writer = writable.getWriter()
-  const first = writer.write(new Uint8Array(4))
-  const response = await throughFetch("/running", { method: "POST", body: readable, duplex: "half" } as RequestInit)
-  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-  await first
-  expect((await reader?.read())?.value).toBe("4\n")
-  await writer.write(new Uint8Array(3))
-  expect((await reader?.read())?.value).toBe("7\n")
-  await writer.close()
-  expect((await reader?.read())?.value).toBe("end\n")
+  await expectLiveUpload((init) => throughFetch("/running", init))
 })
 
 test("a Worker that aborts a fetch ends the request at the service", async () => {

@@ -1,9 +1,9 @@
 /** Where credentials come from and where they are kept. Never from an argument or a URL: both are shown by process lists and logs. */
-import { randomBytes } from "node:crypto"
-import { mkdir, open, rename, unlink } from "node:fs/promises"
+import { mkdir, open } from "node:fs/promises"
 import { homedir } from "node:os"
 import { dirname, isAbsolute, join } from "node:path"
 import { TunnelError } from "@trunkline/protocol"
+import { replaceFile } from "./replace-file.ts"
 
 /** A gateway secret opens everything; a token what its scopes allow. Both are sent as a bearer. */
 export interface Credential {
@@ -80,7 +80,7 @@ export const keepGatewaySecret = async (gateway: string, secret: string, environ
   const file = credentialsFile(environment)
   const gateways = { ...(await readKept(file)), [gatewayKey(gateway)]: { secret } }
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  await privateFile(file, `${JSON.stringify({ gateways }, null, 2)}\n`)
+  await replaceFile(file, `${JSON.stringify({ gateways }, null, 2)}\n`)
   return file
 }
 
@@ -91,32 +91,6 @@ export const keepGatewaySecret = async (gateway: string, secret: string, environ
  */
 export const readSecretFile = async (file: string, readers: "owner" | "not-world" = "not-world"): Promise<string> =>
   checked(await readPrivate(file, readers, credentialBytesMax), file)
-
-/** Writes a file of mode 0600 so that after a crash it is either the old or the new one, whole. */
-export const privateFile = async (file: string, content: string): Promise<void> => {
-  const unfinished = `${file}.${randomBytes(6).toString("hex")}`
-  try {
-    const handle = await open(unfinished, "wx", 0o600)
-    try {
-      await handle.writeFile(content)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(unfinished, file)
-  } catch (error) {
-    await unlink(unfinished).catch(() => {})
-    throw error
-  }
-  // The new name is on disk once its directory is. Windows cannot open a directory and needs no such step.
-  if (process.platform === "win32") return
-  const directory = await open(dirname(file), "r")
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
-}
 
 const readPrivate = async (file: string, readers: "owner" | "not-world", bytesMax: number): Promise<string> => {
   try {

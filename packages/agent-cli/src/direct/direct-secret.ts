@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto"
 import { mkdir } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { type EndpointName, TunnelError } from "@trunkline/protocol"
-import { privateFile, readSecretFile } from "../credentials.ts"
+import { readSecretFile } from "../credentials.ts"
 import { defaultDataDirectory } from "../gateway-local/data-directory.ts"
+import { replaceFile } from "../replace-file.ts"
 
 /** 256 bits: nobody guesses it. */
 const secretBytes = 32
@@ -27,6 +28,6 @@ export async function openDirectSecret(name: EndpointName, environment: NodeJS.P
   }
   const value = randomBytes(secretBytes).toString("base64url")
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  await privateFile(file, `${value}\n`)
+  await replaceFile(file, `${value}\n`)
   return { value, file, created: true }
 }

@@ -1,7 +1,8 @@
 /** The gateway's own secret: made once, in a file only its owner can read, and read on every later start. */
 import { randomBytes } from "node:crypto"
-import { privateFile, readSecretFile } from "../credentials.ts"
+import { readSecretFile } from "../credentials.ts"
 import { errnoOf, sentenceOf } from "../errno.ts"
+import { replaceFile } from "../replace-file.ts"
 import { type DataDirectory, directoryError } from "./data-directory.ts"
 import { GatewayStartError } from "./gateway-start-error.ts"
 
@@ -27,7 +28,7 @@ export const openSecret = async (directory: DataDirectory): Promise<GatewaySecre
   }
   const value = randomBytes(secretBytes).toString("base64url")
   try {
-    await privateFile(directory.secretFile, `${value}\n`)
+    await replaceFile(directory.secretFile, `${value}\n`)
   } catch (error) {
     throw directoryError(directory.path, error)
   }

@@ -1,11 +1,11 @@
 /** The user's `~/.ssh/config`, changed as a whole: after a crash it is the old file or the new one. */
-import { randomBytes } from "node:crypto"
-import { lstat, mkdir, open, readFile, realpath, rename, stat, unlink } from "node:fs/promises"
+import { lstat, mkdir, readFile, realpath, stat } from "node:fs/promises"
 import { homedir } from "node:os"
 import { dirname, join } from "node:path"
 import { errnoOf, sentenceOf } from "../errno.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { CommandFailure } from "../failure.ts"
+import { replaceFile } from "../replace-file.ts"
 
 export const sshConfigFile = (): string => join(homedir(), ".ssh", "config")
 
@@ -21,7 +21,7 @@ export async function changeSshConfig(change: (text: string) => string): Promise
     const after = change(before?.text ?? "")
     if (after === (before?.text ?? "")) return false
     await mkdir(dirname(place), { recursive: true, mode: 0o700 })
-    await replace(place, Buffer.from(after, "latin1"), before?.mode ?? 0o600)
+    await replaceFile(place, Buffer.from(after, "latin1"), before?.mode ?? 0o600)
     return true
   } catch (error) {
     if (errnoOf(error) === undefined) throw error
@@ -43,24 +43,6 @@ async function readIfThere(file: string): Promise<{ readonly text: string; reado
     return { text: await readFile(file, "latin1"), mode: (await stat(file)).mode & 0o777 }
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined
-    throw error
-  }
-}
-
-async function replace(file: string, bytes: Uint8Array, mode: number): Promise<void> {
-  const unfinished = `${file}.${randomBytes(6).toString("hex")}`
-  try {
-    const handle = await open(unfinished, "wx", 0o600)
-    try {
-      await handle.writeFile(bytes)
-      await handle.chmod(mode)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(unfinished, file)
-  } catch (error) {
-    await unlink(unfinished).catch(() => {})
     throw error
   }
 }

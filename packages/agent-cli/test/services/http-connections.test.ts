@@ -32,6 +32,16 @@ const portOfClient = (request: IncomingMessage, response: ServerResponse): void 
 /** Asks and reads it all. */
 const ask = async (...args: Parameters<HttpBench["ask"]>): Promise<string> => textOf(await bench.ask(...args))
 
+/** One that has answered, and waits for the next request. */
+async function withIdleConnection() {
+  const service = await RawService.start(bench)
+  const first = ask(service.port)
+  const old = await service.next()
+  old.socket.write(whole)
+  await first
+  return { service, old }
+}
+
 describe("[KH8] a connection to a service", () => {
   test("carries one request after the other, with bodies and without", async () => {
     const port = await bench.http(portOfClient)
@@ -80,11 +90,7 @@ describe("[KH8] a connection to a service", () => {
   })
 
   test("that the service closes under a GET is replaced, and the request sent again", async () => {
-    const service = await RawService.start(bench)
-    const first = ask(service.port)
-    const old = await service.next()
-    old.socket.write(whole)
-    await first
+    const { service, old } = await withIdleConnection()
     const second = ask(service.port, { path: "/second" })
     await old.until("/second")
     old.socket.resetAndDestroy()
@@ -98,11 +104,7 @@ describe("[KH8] a connection to a service", () => {
     ["a POST", { method: "POST" }],
     ["a PUT with a body", { method: "PUT", body: streamOf("abc") }],
   ])("that the service closes under %s is a failure: it may have been done", async (_, request) => {
-    const service = await RawService.start(bench)
-    const first = ask(service.port)
-    const old = await service.next()
-    old.socket.write(whole)
-    await first
+    const { service, old } = await withIdleConnection()
     const second = ask(service.port, { path: "/second", ...request })
     const failed = expect(second).rejects.toMatchObject({ code: "service-failed", delivered: "yes" })
     await old.until("/second")
@@ -112,11 +114,7 @@ describe("[KH8] a connection to a service", () => {
   })
 
   test("that the service closes in the middle of the second answer is a failure", async () => {
-    const service = await RawService.start(bench)
-    const first = ask(service.port)
-    const old = await service.next()
-    old.socket.write(whole)
-    await first
+    const { service, old } = await withIdleConnection()
     const second = ask(service.port, { path: "/second" })
     await old.until("/second")
     old.socket.end("HTTP/1.1 20")
