@@ -4,7 +4,7 @@ import { once } from "node:events"
 import { createServer } from "node:http"
 import { setTimeout as pause } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
-import { answerHead, sized } from "./differential/case.ts"
+import { answerHead, requestHead, sized, slowly, upload } from "./differential/case.ts"
 import { type RawAnswer, RawClient } from "./differential/raw-client.ts"
 import { chunk, type Head, type Header, valuesOf } from "./differential/raw-http.ts"
 import { type Heard, RawService, type Script } from "./differential/raw-service.ts"
@@ -378,6 +378,28 @@ describe("a place that is not to be had", () => {
       }),
     )
     await Promise.all(asking)
+  })
+})
+
+/** Closing the connection of a client that still sends would take its answer away. */
+describe("a refusal reaches a client that looks when it has sent everything", () => {
+  const body = "x".repeat(2_000_000)
+
+  test.each<readonly [string, number, string, { readonly headers?: readonly Header[]; readonly secret?: string }]>([
+    ["of a port that the owner denies", 403, "/v1/agents/target/http/DENIED/x", {}],
+    ["of an agent that nobody knows", 404, "/v1/agents/nobody/http/80/x", {}],
+    ["of a head that is too long", 431, "/v1/agents/target/http/80/x", { headers: [["X-Long", "x".repeat(140_000)]] }],
+    ["of a stranger", 401, "/v1/agents/target/http/80/x", { secret: "wrong" }],
+    ["of a body that is too large for a command", 413, "/v1/agents/target/exec", {}],
+    ["of a path where nothing is", 404, "/v1/nothing", {}],
+  ])("%s", async (_, status, path, { headers = [], secret = world.secret }) => {
+    const client = await RawClient.connect(world.port)
+    onTestFinished(() => client.close())
+    const asked = slowly(upload(body))
+    const all: readonly Header[] = [["Host", "localhost"], ["Authorization", `Bearer ${secret}`], ...headers, ...(asked.headers ?? [])]
+    await client.write([requestHead("POST", path.replace("DENIED", String(deniedPort)), "1.1", all)])
+    await client.write(asked.body?.() ?? [])
+    expect(statusOf(await client.answer("POST"))).toBe(status)
   })
 })
 

@@ -1,7 +1,7 @@
 /** Services that break off, in every phase of an answer, and those that answer before they have read. */
 import { once } from "node:events"
 import { setTimeout as pause } from "node:timers/promises"
-import { answerHead, type Case, noise, row, sliced, upload } from "./case.ts"
+import { answerHead, type Case, chunkedUpload, noise, row, slowly, upload } from "./case.ts"
 import type { Header } from "./raw-http.ts"
 import type { Exchange } from "./raw-service.ts"
 
@@ -65,47 +65,45 @@ const others: readonly Case[] = [
 /** How much of it the service sees is nobody's business. */
 const large = noise(2_000_000)
 
-/** With time to look for an answer between its pieces: a client that does not may find its connection reset before it has looked (`docs/http.md`). */
-const trickled = (): Partial<Case> => ({
-  ...upload(large),
-  async *body() {
-    for (const piece of sliced(large, 16_384)) {
-      yield piece
-      await pause(1)
-    }
-  },
-})
-
 const answer = (close: boolean): string =>
   answerHead({ status: 413, reason: "Too Large", headers: [["Content-Length", "8"], ...(close ? [["Connection", "close"] as const] : [])] })
 
 export const earlyCases: readonly Case[] = [
-  row("and go on reading", trickled(), async (exchange) => {
+  row("and go on reading", slowly(upload(large)), async (exchange) => {
     await exchange.write([answer(false), "too much"])
     await exchange.body()
   }),
-  row("and close when they have read", trickled(), async (exchange) => {
+  row("and close when they have read", slowly(upload(large)), async (exchange) => {
     await exchange.write([answer(true), "too much"])
     await exchange.body()
     exchange.socket.end()
   }),
-  row("and close for writing", trickled(), async (exchange) => {
+  row("and close for writing", slowly(upload(large)), async (exchange) => {
     await exchange.write([answer(true), "too much"])
     exchange.socket.end()
     await exchange.body()
   }),
-  row("while they read", trickled(), async (exchange) => {
+  row("while they read", slowly(upload(large)), async (exchange) => {
     const body = exchange.body()
     await exchange.write([answerHead({ headers: [["Content-Length", "9"]] }), "begin"])
     await body
     await exchange.write([" end"])
   }),
-  row("to a body that has only begun", { ...upload("0123456789"), body: never }, async (exchange) => {
-    await exchange.write([answer(true), "too much"])
-    exchange.socket.end()
+  row("without a body of their own", slowly(upload(large)), async (exchange) => {
+    await exchange.write([answerHead({ status: 303, reason: "See Other", headers: [["Content-Length", "0"]] })])
+    await exchange.body()
+  }),
+  row("in chunks", slowly(chunkedUpload(large)), async (exchange) => {
+    await exchange.write([answerHead({ headers: [["Transfer-Encoding", "chunked"]] }), "3\r\nall\r\n0\r\n\r\n"])
     await exchange.body()
   }),
 ]
+
+export const endlessCase: Case = row("to a body that has only begun", { ...upload("0123456789"), body: never }, async (exchange) => {
+  await exchange.write([answer(true), "too much"])
+  exchange.socket.end()
+  await exchange.body()
+})
 
 /** Some of a body, and no more. */
 async function* never(): AsyncGenerator<string> {

@@ -1,5 +1,7 @@
 /** One row of the table: the bytes of a request, and those of its answer. */
+
 import { createCipheriv } from "node:crypto"
+import { setTimeout as pause } from "node:timers/promises"
 import type { Header } from "./raw-http.ts"
 import { chunk } from "./raw-http.ts"
 import type { Script } from "./raw-service.ts"
@@ -45,6 +47,17 @@ export const chunkedUpload = (body: Uint8Array | string, given: Given = {}, chun
   ...given,
   headers: [["Transfer-Encoding", "chunked"], ...(given.headers ?? [])],
   body: () => inChunks(Buffer.from(body), chunkBytes),
+})
+
+/** Much of the body comes when an answer to its head is already there. */
+export const slowly = (given: Given): Given => ({
+  ...given,
+  async *body() {
+    for await (const piece of given.body?.() ?? []) {
+      yield piece
+      await pause(1)
+    }
+  },
 })
 
 const lines = (start: string, headers: readonly Header[]): string =>

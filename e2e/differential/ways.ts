@@ -72,14 +72,17 @@ const anywhere = (request: SeenRequest, { seenHost }: Way): SeenRequest => ({
 
 let count = 0
 
-/** Sends it, and reads the answer while it is sent. With `early` the answer ends the sending. */
-export async function observe(way: Way, ways: Ways, asked: Case, early = false): Promise<Observed> {
+/** When a client looks for the answer: while it sends; and then it sends no more; when it has sent everything. */
+export type Look = "meanwhile" | "instead" | "afterwards"
+
+export async function observe(way: Way, ways: Ways, asked: Case, look: Look = "meanwhile"): Promise<Observed> {
   const client = await RawClient.connect(way.port)
   const { heard, pieces } = prepare(way, ways, asked)
   try {
     const sending = client.write(pieces())
+    if (look === "afterwards") await sending
     const answer = await client.answer(asked.method)
-    if (early) client.close()
+    if (look === "instead") client.close()
     else await sending
     return await observed(way, answer, heard)
   } finally {

@@ -1,6 +1,7 @@
 /** The gateway's Worker and its Durable Objects: the same bundle on Cloudflare and in workerd on one's own machine. */
 import type { Env } from "./env.ts"
 import { execRoutes } from "./http-edge/exec.ts"
+import { hearOut } from "./linger.ts"
 import type { Route } from "./route.ts"
 import { createRouter } from "./router.ts"
 import { adminRoutes } from "./routes/admin.ts"
@@ -30,5 +31,10 @@ const routes: readonly Route[] = [
 const answerApi = createRouter(routes)
 
 export default {
-  fetch: async (request, env, ctx) => (await answerService(request, env, ctx)) ?? (await answerApi(request, env, ctx)),
+  async fetch(request, env, ctx) {
+    const response = (await answerService(request, env, ctx)) ?? (await answerApi(request, env, ctx))
+    // A refusal may come before anybody has looked at the body.
+    if (response.status >= 400) await hearOut(request.body)
+    return response
+  },
 } satisfies ExportedHandler<Env>

@@ -6,8 +6,9 @@ const pieceBytes = 65_536
 const copiedBytesMax = 16_384
 
 interface BodyEvents {
+  /** There is no more to read, or it broke off. */
   readonly ended?: () => void
-  /** In place of cancelling it. */
+  /** In place of cancelling it. No read is pending. */
   readonly unwanted?: (reader: ReadableStreamBYOBReader) => Promise<void>
 }
 
@@ -15,11 +16,14 @@ interface BodyEvents {
 export function inLargePieces(body: ReadableStream<Uint8Array>, { ended, unwanted }: BodyEvents = {}): ReadableStream<Uint8Array> {
   const reader = body.getReader({ mode: "byob" })
   let free: ArrayBuffer | undefined
+  let reading: Promise<unknown> = Promise.resolve()
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const { done, value } = await reader.read(new Uint8Array(free ?? new ArrayBuffer(pieceBytes)))
+        const read = reader.read(new Uint8Array(free ?? new ArrayBuffer(pieceBytes)))
         free = undefined
+        reading = read.catch(() => ended?.())
+        const { done, value } = await read
         if (done) {
           ended?.()
           return controller.close()
@@ -28,7 +32,11 @@ export function inLargePieces(body: ReadableStream<Uint8Array>, { ended, unwante
         controller.enqueue(value.slice())
         free = value.buffer as ArrayBuffer
       },
-      cancel: (reason) => (unwanted === undefined ? reader.cancel(reason) : unwanted(reader)),
+      async cancel(reason) {
+        if (unwanted === undefined) return reader.cancel(reason)
+        // A client that is slow has one piece on its way, and the runtime takes no second read meanwhile.
+        void reading.then(() => unwanted(reader))
+      },
     },
     { highWaterMark: 0 },
   )

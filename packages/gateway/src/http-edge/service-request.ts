@@ -31,17 +31,21 @@ export async function passToService(
   const agent = agentFor(env, service.agent, principal, new URL("https://gateway/"))
   const leave = () => agent.close()
   const context = { method, ctx, leave }
+  const upload = request.body === null || isWebSocketUpgrade(request) ? undefined : uploadOf(request.body)
   try {
     if (isWebSocketUpgrade(request)) {
       const offered = headers.filter(([name]) => !handshakeHeaders.includes(name))
       const socket = await agent.webSocket({ target, path, headers: offered, protocols: protocolsOf(request), signal })
       return socket.type === "refused" ? serviceAnswer(socket, context) : socketAnswer(socket, ctx, leave)
     }
-    const upload = request.body === null ? undefined : uploadOf(request.body)
     const answer = await agent.request({ target, method, path, headers, ...bodyOf(request, upload), signal })
-    return serviceAnswer(answer, upload === undefined ? context : { ...context, uploaded: upload.over })
+    const response = serviceAnswer(answer, upload === undefined ? context : { ...context, uploaded: upload.over })
+    // With nothing to stream there is no end to hold back.
+    if (response.body === null) await upload?.over
+    return response
   } catch (error) {
     leave()
+    await upload?.over
     throw isNonsense(error)
       ? new TunnelError("protocol-error", `the agent's answer is none: ${error.message}`, { delivered: "yes", cause: error })
       : error
