@@ -42,10 +42,17 @@ export interface OpenerEvents extends StreamEvents {
   opened?(stream: MuxStream): void
 }
 
+/** A call before the greeting. */
+interface Waiting {
+  /** In the turn of the greeting: what is asked for then goes out with it. */
+  linked(mux: Mux): void
+  failed(error: TunnelError): void
+}
+
 type State =
   | { readonly phase: "idle" }
   /** The agent has not been greeted: nothing of any call has left us. */
-  | { readonly phase: "dialling"; readonly mux: Mux; readonly greeted: PromiseWithResolvers<Mux> }
+  | { readonly phase: "dialling"; readonly mux: Mux; readonly waiting: Set<Waiting> }
   | { readonly phase: "linked"; readonly mux: Mux }
 
 export class LinkConnection {
@@ -74,16 +81,17 @@ export class LinkConnection {
     if (signal?.aborted === true) throw abortedError(signal)
     const release = this.#use()
     try {
-      const mux = await untilAborted(this.#mux(), signal)
-      const stream = mux.open(kind, body, {
-        ...bind(events),
-        closed: (error) => {
-          release()
-          events.closed(error)
-        },
-      })
-      events.opened?.(stream)
-      return stream
+      return await this.#linked((mux) => {
+        const stream = mux.open(kind, body, {
+          ...bind(events),
+          closed: (error) => {
+            release()
+            events.closed(error)
+          },
+        })
+        events.opened?.(stream)
+        return stream
+      }, signal)
     } catch (error) {
       release()
       throw error
@@ -94,7 +102,7 @@ export class LinkConnection {
   async ping(): Promise<number> {
     const release = this.#use()
     try {
-      return await (await this.#mux()).ping()
+      return await this.#linked((mux) => mux.ping())
     } finally {
       release()
     }
@@ -133,30 +141,37 @@ export class LinkConnection {
     this.#cancelIdle = clock.schedule(Math.max(idleMs, arrivalPollMs), () => this.#letGo())
   }
 
-  #mux(): Promise<Mux> {
-    switch (this.#state.phase) {
-      case "linked":
-        return Promise.resolve(this.#state.mux)
-      case "dialling":
-        return this.#state.greeted.promise
-      case "idle":
-        return this.#start()
-      default:
-        return assertNever(this.#state)
-    }
+  /** Resolves with what the task returns, done as soon as there is a link. Rejects with what keeps it from being there, and when the signal aborts before. */
+  #linked<Result>(task: (mux: Mux) => Result | Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    if (this.#state.phase === "linked") return Promise.resolve(task(this.#state.mux))
+    const waiting = this.#state.phase === "dialling" ? this.#state.waiting : this.#start()
+    return new Promise<Result>((resolve, reject) => {
+      const settled = (settle: () => void) => {
+        waiting.delete(call)
+        signal?.removeEventListener("abort", abort)
+        settle()
+      }
+      const abort = () => settled(() => signal !== undefined && reject(abortedError(signal)))
+      const call: Waiting = {
+        linked: (mux) => settled(() => new Promise<Result>((done) => done(task(mux))).then(resolve, reject)),
+        failed: (error) => settled(() => reject(error)),
+      }
+      waiting.add(call)
+      signal?.addEventListener("abort", abort, { once: true })
+    })
   }
 
-  #start(): Promise<Mux> {
+  #start(): Set<Waiting> {
     const mux: Mux = new Mux({
       role: "client",
       link: { clock: this.#options.clock, detached: () => this.#detached(), ended: (error) => this.#linkEnded(mux, error) },
     })
-    const greeted = Promise.withResolvers<Mux>()
-    this.#state = { phase: "dialling", mux, greeted }
+    const waiting = new Set<Waiting>()
+    this.#state = { phase: "dialling", mux, waiting }
     this.#identity = { link: randomText(16), secret: randomText(32) }
     this.#attempt = 0
     this.#dial()
-    return greeted.promise
+    return waiting
   }
 
   #dial(): void {
@@ -181,11 +196,11 @@ export class LinkConnection {
     const leg = this.#leg
     if (leg === undefined) return
     if (this.#state.phase === "dialling") {
-      const { mux, greeted } = this.#state
+      const { mux, waiting } = this.#state
       this.#state = { phase: "linked", mux }
       this.#wait.forAnswer()
       this.#transport = mux.link.start(leg.transport(), this.#hello(mux))
-      greeted.resolve(mux)
+      for (const call of [...waiting]) call.linked(mux)
     } else if (this.#state.phase === "linked") {
       const { mux } = this.#state
       this.#transport?.closed(closeCodes.restart, "agent back")
@@ -271,7 +286,9 @@ export class LinkConnection {
     this.#leg?.close(closeCodes.normal, "done")
     this.#leg = undefined
     this.#transport = undefined
-    if (state.phase === "dialling") state.greeted.reject(undelivered(reason))
+    if (state.phase !== "dialling") return
+    const error = undelivered(reason)
+    for (const call of [...state.waiting]) call.failed(error)
   }
 }
 
@@ -284,12 +301,3 @@ const bind = (events: StreamEvents): StreamEvents => ({
   writable: () => events.writable?.(),
   closed: (error) => events.closed(error),
 })
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(abortedError(signal))
-    signal.addEventListener("abort", abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
-  })
-}

@@ -131,7 +131,8 @@ describe("before the socket is adopted", () => {
     const call = line.open()
     line.last.open(new ScriptedPeer())
     line.last.events.closed(closeCode, "")
-    expect(await call.outcome).toMatchObject({ code, delivered: "no" })
+    await call.outcome
+    expect(call.ended).toMatchObject([{ code, delivered: "no" }])
     await line.pass(60_000)
     expect(line.calls).toHaveLength(1)
     expect(line.quiet).toBe(true)

@@ -52,6 +52,7 @@ describe("a lost socket", () => {
     await line.turn()
     const got: number[] = []
     offered[0]?.accept({}, { data: (_, bytes) => got.push(...bytes), closed() {} })
+    await line.turn()
     line.last.events.closed(1006, "")
     // Written while there is no socket.
     ;(await stream).write(0, Uint8Array.of(1, 2, 3))

@@ -5,7 +5,7 @@
  */
 import { type EndpointName, type ErrorCode, isErrorCode, type Principal, TunnelError } from "@trunkline/protocol"
 import type { AgentSocket } from "./agent/agent-socket.ts"
-import { type TicketUse, upgradeRequest, usedTicket } from "./agent/upgrade.ts"
+import { readyIn, type TicketUse, upgradeRequest, usedTicket } from "./agent/upgrade.ts"
 import { mintAssertion } from "./assertion.ts"
 import { secretsOf } from "./auth.ts"
 import { dialUrl } from "./dial-url.ts"
@@ -57,6 +57,8 @@ export interface LinkOptions {
   readonly ticket?: TicketUse
   /** The subprotocol to echo to the peer. */
   readonly subprotocol?: string
+  /** As in an upgrade to the agent's object. */
+  readonly readyInAnswer?: boolean
 }
 
 /**
@@ -106,14 +108,19 @@ const unknownAgent = (name: EndpointName): TunnelError => new TunnelError("agent
 
 const objectOf = (env: Env, name: EndpointName): DurableObjectStub<AgentSocket> => env.AGENT.get(env.AGENT.idFromName(name))
 
-/**
- * An unaccepted socket that speaks the link protocol as a client of this agent: text control and binary link
- * messages. Throws as {@link requestLink}.
- */
-export async function openLink(env: Env, name: EndpointName, principal: Principal): Promise<WebSocket> {
-  const { webSocket } = await requestLink(env, name, principal)
-  if (webSocket === null) throw new TunnelError("internal", `the way to "${name}" has no socket`)
-  return webSocket
+/** The Worker's own link. */
+export interface OwnLink {
+  /** Unaccepted; speaks the link protocol as with a client of this agent: text control and binary link messages. */
+  readonly socket: WebSocket
+  /** The first text control, where it does not come over the socket. */
+  readonly ready: string | undefined
+}
+
+/** Throws as {@link requestLink}. */
+export async function openLink(env: Env, name: EndpointName, principal: Principal): Promise<OwnLink> {
+  const response = await requestLink(env, name, principal, { readyInAnswer: true })
+  if (response.webSocket === null) throw new TunnelError("internal", `the way to "${name}" has no socket`)
+  return { socket: response.webSocket, ready: readyIn(response) }
 }
 
 /** Sends an upgrade to the name's object; its refusal becomes a TunnelError. */

@@ -57,6 +57,7 @@ describe("an agent that is lost while the command runs", () => {
     const machine = await Machine.start(freshName())
     const answer = exec(machine.name, accept)
     const run = (await machine.nextRun()).start().stdout("before, ")
+    await machine.roundTrip()
     machine.cut()
     await vi.waitFor(async () => expect(await objectOf(machine.name).presence()).toMatchObject({ status: "offline", clients: 1 }))
     run.stdout("away, ")

@@ -13,12 +13,12 @@ import {
   type LinkHello,
   type Logger,
   limits,
-  linkHeaderBytes,
   Mux,
   type MuxStream,
   type Principal,
-  parseLinkControl,
+  ProtocolViolation,
   protocolVersion,
+  readLinkControl,
   readLinkHeader,
   type Slot,
   type Traffic,
@@ -113,13 +113,13 @@ export class Links {
     // Before its hello a slot may still carry what the client sent to our previous connection: it will send that again.
     const header = readLinkHeader(message)
     if (header?.offset !== controlOffset) return
-    const body = message.subarray(linkHeaderBytes)
     try {
-      if (body.byteLength > limits.controlBytesMax) throw new InvalidBody(`longer than ${limits.controlBytesMax} bytes`)
-      const control = parseLinkControl(body)
-      if (control.type === "hello") this.#hello(slot, entry, control)
+      const { control, data } = readLinkControl(message)
+      if (control.type !== "hello") return
+      this.#hello(slot, entry, control)
+      if (data !== undefined) this.#slots.get(slot)?.events?.message(data)
     } catch (error) {
-      if (!(error instanceof InvalidBody)) throw error
+      if (!(error instanceof InvalidBody || error instanceof ProtocolViolation)) throw error
       this.#port?.detach(slot, closeCodes.protocolError, "malformed hello")
     }
   }

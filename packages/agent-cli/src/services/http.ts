@@ -40,7 +40,8 @@ export class HttpServices {
     })
     // In this order: what has come of the body is given out with the accept. Nothing is on its way before the next turn.
     exchange.send(connection)
-    if (!stream.accept({}, exchange)) exchange.closed(new TunnelError("aborted", "the client has left"))
+    // Nobody waits to hear that the request may be sent: it is on its way.
+    if (!stream.accept({}, exchange, { unhurried: true })) exchange.closed(new TunnelError("aborted", "the client has left"))
   }
 }
 

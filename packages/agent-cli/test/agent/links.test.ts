@@ -28,6 +28,7 @@ describe("[LC1] before a hello", () => {
     expect(peer.heard).toEqual([])
     peer.said = 0
     peer.sayControl(hello())
+    slots.clock.advance(limits.ackDelayMs)
     expect(answerOf(peer)).toMatchObject({ type: "welcome", protocol: 1, received: 0, resumed: false })
     expect(slots.offers).toEqual([])
   })
@@ -207,6 +208,7 @@ describe("the connection to the gateway", () => {
     up(slots)
     const other = slots.attach(1)
     other.sayControl(hello({ link: linkId(2) }))
+    slots.clock.advance(limits.ackDelayMs)
     expect(answerOf(other)).toMatchObject({ type: "welcome", resumed: false })
     slots.clock.advance(limits.resumeGraceMs)
     expect(slots.links.streamCount).toBe(0)
@@ -286,6 +288,7 @@ describe("many links", () => {
       peer.sayControl(hello({ link: linkId(count) }))
       peers.push(peer)
       if (![1, 4, 5, 8, 64, 65, 512, 1_024].includes(count)) continue
+      slots.clock.advance(limits.ackDelayMs)
       const windows = new Set(peers.map(window))
       expect([count, [...windows]]).toEqual([count, [expect.any(Number)]])
       const [share = 0] = windows

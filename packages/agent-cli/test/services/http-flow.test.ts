@@ -239,7 +239,9 @@ describe("[KH6] a client that leaves ends the request at the service", () => {
     await connection.until("\r\n\r\n")
     const closed = once(connection.socket, "end")
     abort.abort(new Error("enough"))
-    await expect(asked).rejects.toMatchObject({ code: "aborted", delivered: "yes", cause: new Error("enough") })
+    const error: unknown = await asked.catch((reason: unknown) => reason)
+    // Whether it was accepted is told with the first of the answer, or some milliseconds later.
+    expect(error).toMatchObject({ code: "aborted", delivered: expect.stringMatching(/^(yes|unknown)$/), cause: new Error("enough") })
     await closed
   })
 

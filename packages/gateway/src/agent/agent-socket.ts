@@ -206,13 +206,15 @@ export class AgentSocket extends DurableObject<Env> {
   }
 
   #acceptClient(upgrade: Extract<Upgrade, { type: "client" }>): Response {
-    const { name, principal, ticket, unlessAway } = upgrade
+    const { name, principal, ticket, unlessAway, readyInAnswer } = upgrade
     const record = admit(name, this.#store.record, Date.now())
     if (unlessAway === true && this.#legs.current() === undefined) throw new TunnelError("agent-away", `the agent "${name}" is away`)
     // Used last, so that a refusal above leaves the ticket good for another try.
     if (ticket !== undefined && !this.useTicket(ticket)) throw usedTicket()
     const pair = new WebSocketPair()
-    this.#legs.acceptClient(pair[1], record, principal)
+    const ready = this.#legs.acceptClient(pair[1], record, principal)
+    if (readyInAnswer === true) return upgraded(pair[0], upgrade, ready)
+    this.#sockets.send(pair[1], ready)
     return upgraded(pair[0], upgrade)
   }
 

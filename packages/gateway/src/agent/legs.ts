@@ -137,8 +137,8 @@ export class Legs {
     else this.#sockets.retire(older.socket, closeCodes.replaced, "replaced by a newer agent")
   }
 
-  /** Takes a client's socket for an agent that is here, or away; throws a TunnelError when there is no room. */
-  acceptClient(socket: WebSocket, record: EndpointRecord, principal: Principal): void {
+  /** Takes a client's socket for an agent that is here, or away, and returns what it is to be told first. Throws a TunnelError when there is no room. */
+  acceptClient(socket: WebSocket, record: EndpointRecord, principal: Principal): string {
     const { name, generation, instance, version } = record
     const agent = this.current()
     const clients = this.#sockets.clients()
@@ -153,12 +153,13 @@ export class Legs {
     this.#sockets.acceptClient(socket, client.role)
     this.#clients.set(slot, client)
     const place = agent === undefined ? "away" : "here"
-    this.#sockets.send(socket, encodeControl({ type: "ready", protocol: protocolVersion, agent: place, generation, instance, version }))
-    if (agent === undefined) return
+    const ready = encodeControl({ type: "ready", protocol: protocolVersion, agent: place, generation, instance, version })
+    if (agent === undefined) return ready
     const role = { ...agent.role, nextSlot: next + 1 }
     this.#sockets.assign(agent.socket, role)
     this.#agent = { socket: agent.socket, role }
     this.#attach(agent.socket, client)
+    return ready
   }
 
   closeClient(client: Leg<"client">, code: number, reason: string): void {

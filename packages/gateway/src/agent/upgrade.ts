@@ -22,6 +22,8 @@ interface ClientUpgrade {
   readonly ticket?: TicketUse
   /** Refused with `agent-away` where it would wait for an agent: there may be another way to it. */
   readonly unlessAway?: boolean
+  /** The Worker's own link is told `ready` in the answer: a message of its own would cost it a turn. */
+  readonly readyInAnswer?: boolean
 }
 
 export const usedTicket = (): TunnelError =>
@@ -41,10 +43,18 @@ export function readUpgrade(request: Request): Upgrade {
   return JSON.parse(decodeURIComponent(value)) as Upgrade
 }
 
-/** The 101 for an accepted socket. */
-export const upgraded = (client: WebSocket, upgrade: Upgrade): Response =>
-  new Response(null, {
-    status: 101,
-    webSocket: client,
-    ...(upgrade.subprotocol === undefined ? {} : { headers: { "sec-websocket-protocol": upgrade.subprotocol } }),
-  })
+const readyHeader = "x-trunkline-ready"
+
+/** The 101 for an accepted socket, with the first control message to it where that is not sent. */
+export function upgraded(client: WebSocket, { subprotocol }: Upgrade, ready?: string): Response {
+  const headers: Record<string, string> = {}
+  if (subprotocol !== undefined) headers["sec-websocket-protocol"] = subprotocol
+  if (ready !== undefined) headers[readyHeader] = encodeURIComponent(ready)
+  return new Response(null, { status: 101, webSocket: client, headers })
+}
+
+/** The control message in an answer; undefined for one of another way to the agent, which sends it. */
+export function readyIn({ headers }: Response): string | undefined {
+  const value = headers.get(readyHeader)
+  return value === null ? undefined : decodeURIComponent(value)
+}

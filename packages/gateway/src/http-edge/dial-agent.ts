@@ -17,7 +17,7 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
   return async (_target, events) => {
     // This process is about to end, and the request with it: trying on would only keep it from ending.
     if (dialled && isRefusingSockets()) throw new TunnelError("link-lost", "the gateway restarts", { delivered: "unknown" })
-    const socket = await openLink(env, name, principal)
+    const { socket, ready } = await openLink(env, name, principal)
     dialled = true
     // Listeners first: the object has sent its greeting already.
     socket.addEventListener("message", ({ data }) => {
@@ -31,6 +31,7 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
     })
     socket.binaryType = "arraybuffer"
     socket.accept()
+    if (ready !== undefined) events.message(ready)
     return {
       send(message) {
         if (socket.readyState === WebSocket.OPEN) socket.send(message)

@@ -1,4 +1,7 @@
-/** When received bytes are acknowledged by a message of their own (SPEC LK3): soon, unless something else carries it, and at once when they are many. */
+/**
+ * When received bytes are acknowledged by a message of their own (SPEC LK3): soon, unless something else carries it, and at once when they are many.
+ * What else may wait for company waits as long.
+ */
 import type { Clock } from "../ports.ts"
 import { limits } from "../wire/limits.ts"
 
@@ -23,7 +26,12 @@ export class DelayedAck {
   owe(unacknowledgedBytes: number, windowBytes: number): void {
     // Less of a small window, or its sender would run dry.
     if (unacknowledgedBytes >= Math.min(limits.ackBytes, (windowBytes * 3) / 8)) this.#fallDue()
-    else if (!this.#due) this.#cancel ??= this.#clock.schedule(limits.ackDelayMs, () => this.#fallDue())
+    else this.soon()
+  }
+
+  /** Something is to be sent, and may wait for more. */
+  soon(): void {
+    if (!this.#due) this.#cancel ??= this.#clock.schedule(limits.ackDelayMs, () => this.#fallDue())
   }
 
   /** Everything received is acknowledged, or nobody is there to hear it. */

@@ -45,6 +45,11 @@ export const writeSlot = (message: Uint8Array, value: Slot): void => viewOf(mess
 /** Overwrites the ack in place, for a message that is sent again. */
 export const writeAck = (message: Uint8Array, value: ByteOffset): void => writeU48(viewOf(message), 10, value)
 
+/** Overwrites the offset in place. */
+export const writeOffset = (message: Uint8Array, value: ByteOffset): void => writeU48(viewOf(message), 4, value)
+
+export const copyAck = (to: Uint8Array, from: Uint8Array): void => writeAck(to, byteOffset(readU48(viewOf(from), 10)))
+
 export const readSlot = (message: Uint8Array): Slot => slot(viewOf(message).getUint32(0))
 
 function writeU48(view: DataView, at: number, value: number): void {

@@ -12,7 +12,7 @@ import { type ByteOffset, byteOffset } from "../wire/ids.ts"
 import { InvalidBody } from "../wire/json.ts"
 import { limits, protocolVersion } from "../wire/limits.ts"
 import { DelayedAck } from "./delayed-ack.ts"
-import { encodeLinkControl, type LinkControl, parseLinkControl } from "./link-control.ts"
+import { carrying, encodeLinkControl, type LinkControl, readLinkControl } from "./link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader, unassignedSlot, writeAck, writeLinkHeader } from "./link-header.ts"
 import { MessagePool } from "./message-pool.ts"
 import { Pacing } from "./pacing.ts"
@@ -89,6 +89,8 @@ export class Link {
   /** This is the agent's end: it answers greetings and makes none. */
   #welcomes = false
   #flushing = false
+  /** Not sent yet: what is sent first goes with it. */
+  #greeting: Uint8Array | undefined
   readonly #ack: DelayedAck
 
   constructor(options: LinkOptions, user: LinkUser) {
@@ -123,26 +125,35 @@ export class Link {
   }
 
   /**
-   * The client's first transport: greets and may send at once, within the default window. If it is lost before the
-   * agent's welcome the link ends: nobody can say whether the agent ever knew it, and nothing may run twice.
+   * The client's first transport: greets, in one message with what there is to send by the end of this turn, and may send more at once, within the
+   * default window. If it is lost before the agent's welcome the link ends: nobody can say whether the agent ever knew it, and nothing may run twice.
    */
   start(transport: Transport, hello: LinkControl): TransportEvents {
-    return this.#attach({ phase: "starting", transport }, hello)
+    const events = this.#attach({ phase: "starting", transport }, hello)
+    this.wake()
+    return events
   }
 
   /** A client's later transport: greets and waits for the welcome. */
   resume(transport: Transport, hello: LinkControl): TransportEvents {
-    return this.#attach({ phase: "resuming", transport }, hello)
+    const events = this.#attach({ phase: "resuming", transport }, hello)
+    this.#sendGreeting(transport)
+    return events
   }
 
-  /** The agent's side of either: answers a hello that was found in order and sends again what the client lacks. */
-  welcome(transport: Transport, peer: { readonly received: ByteOffset; readonly window: number }, welcome: LinkControl): TransportEvents {
+  /** The agent's side of either: answers a hello that was found in order, a first one perhaps together with what it asks for, and sends again what the client lacks. */
+  welcome(
+    transport: Transport,
+    peer: { readonly received: ByteOffset; readonly window: number },
+    welcome: Extract<LinkControl, { type: "welcome" }>,
+  ): TransportEvents {
     this.#welcomes = true
     const events = this.#attach({ phase: "open", transport }, welcome)
-    this.#guard(() => {
-      this.#peerWindowBytes = peer.window
-      this.#resend(transport, peer.received)
-    })
+    this.#peerWindowBytes = peer.window
+    // The answer to a first request is worth waiting for; a link that comes back has waited long enough.
+    if (welcome.resumed) this.#sendGreeting(transport)
+    else this.wakeSoon()
+    this.#guard(() => this.#resend(transport, peer.received))
     return events
   }
 
@@ -170,6 +181,11 @@ export class Link {
     })
   }
 
+  /** There may be something to send that nobody waits for: it goes with what comes next, or within {@link limits.ackDelayMs}. */
+  wakeSoon(): void {
+    if ("transport" in this.#state) this.#ack.soon()
+  }
+
   /** Gives the link up and tells the peer. Idempotent. */
   end(error: TunnelError): void {
     if ("transport" in this.#state) {
@@ -181,8 +197,7 @@ export class Link {
   #attach(state: LinkState & { readonly transport: Transport }, greeting: LinkControl): TransportEvents {
     if (this.#state.phase === "ended") throw new Error("attach to a link that has ended")
     this.#state = state
-    this.#sendControl(state.transport, greeting)
-    this.wake()
+    this.#greeting = encodeLinkControl(greeting, this.#received)
     // Events of a transport that is no longer the current one are ignored: a late close must not cut its successor.
     const current = () => this.#isCurrent(state.transport)
     return {
@@ -198,6 +213,7 @@ export class Link {
           return this.#finish(new TunnelError("link-lost", "the connection was lost before the agent answered", { delivered: "unknown" }))
         }
         this.#state = { phase: "detached" }
+        this.#greeting = undefined
         this.#ack.settle()
         this.#options.detached?.()
       },
@@ -224,13 +240,13 @@ export class Link {
     }
     const header = readLinkHeader(message)
     if (header === undefined) throw new ProtocolViolation("LH1", `a message of ${message.byteLength} bytes has no link header`)
-    const body = message.subarray(linkHeaderBytes)
     if (header.offset === controlOffset) {
-      if (body.byteLength > limits.controlBytesMax) {
-        throw new ProtocolViolation("LC1", `a control message of ${body.byteLength} bytes, allowed are ${limits.controlBytesMax}`)
-      }
-      return this.#receiveControl(parseLinkControl(body))
+      const { control, data } = readLinkControl(message)
+      this.#receiveControl(control)
+      if (data !== undefined && this.#state.phase === "open") this.#receive(data)
+      return
     }
+    const body = message.subarray(linkHeaderBytes)
     if (this.#state.phase !== "open") throw new ProtocolViolation("LC3", "data before the welcome")
     this.#receiveAck(header.ack)
     if (body.byteLength === 0) return
@@ -304,6 +320,8 @@ export class Link {
       transport.send(message)
     }
     this.#acknowledged = this.#received
+    // A greeting that waits for company goes with the next message, or when it falls due.
+    if (this.#greeting !== undefined) return
     this.#ack.settle()
     this.wake()
   }
@@ -319,7 +337,10 @@ export class Link {
       this.#sendFrames(transport, frames)
       if (!this.#isCurrent(transport)) return
     }
-    if (this.#ack.due && this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
+    this.#sendGreeting(transport)
+    if (!this.#ack.due) return
+    if (this.#acknowledged !== this.#received) this.#send(transport, new Uint8Array(linkHeaderBytes))
+    else this.#ack.settle()
   }
 
   #room(): Room {
@@ -348,16 +369,26 @@ export class Link {
     writeLinkHeader(message, { slot: unassignedSlot, offset: this.#log.end, ack: this.#received })
     this.#acknowledged = this.#received
     this.#ack.settle()
-    transport.send(message)
+    const greeting = this.#greeting
+    this.#greeting = undefined
+    transport.send(greeting === undefined ? message : carrying(greeting, message))
+  }
+
+  #sendGreeting(transport: Transport): void {
+    const greeting = this.#greeting
+    this.#greeting = undefined
+    if (greeting !== undefined) transport.send(greeting)
   }
 
   #sendControl(transport: Transport, control: LinkControl): void {
+    this.#sendGreeting(transport)
     transport.send(encodeLinkControl(control, this.#received))
   }
 
   #finish(error: TunnelError, { by = "us", untouched = false }: { readonly by?: "us" | "peer"; readonly untouched?: boolean } = {}): void {
     if (this.#state.phase === "ended") return
     this.#state = { phase: "ended", error }
+    this.#greeting = undefined
     this.#ack.settle()
     this.pool.clear()
     this.#options.ended?.(error, by)

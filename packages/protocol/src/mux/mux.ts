@@ -67,7 +67,7 @@ export class Mux implements LinkUser {
       now: () => this.#clock.now(),
       rttMs: () => this.link.rttMs ?? assumedRttMs,
       attached: () => this.link.phase === "open",
-      control: (frame) => this.#control(frame),
+      control: (frame, unhurried) => this.#control(frame, unhurried),
       grant: (stream, bytes) => {
         this.#grants.set(stream, (this.#grants.get(stream) ?? 0) + bytes)
         this.link.wake()
@@ -182,14 +182,15 @@ export class Mux implements LinkUser {
     this.#options.ended?.(error)
   }
 
-  #control(frame: Frame): void {
+  #control(frame: Frame, unhurried = false): void {
     if (this.#ended !== undefined) return
     if (this.#scheduler.controlFrames >= controlFramesMax && frame.type !== "message") {
       this.link.end(new TunnelError("overloaded", "the peer does not read what it makes us answer", { delivered: "unknown" }))
       return
     }
     this.#scheduler.pushControl(frame)
-    this.link.wake()
+    if (unhurried) this.link.wakeSoon()
+    else this.link.wake()
   }
 
   #add(stream: MuxStream): void {

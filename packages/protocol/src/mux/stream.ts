@@ -33,8 +33,8 @@ export interface StreamPort {
   readonly rttMs: () => number
   /** Whether the link has a transport now. */
   readonly attached: () => boolean
-  /** Queues a frame ahead of all data. */
-  control(frame: Frame): void
+  /** Queues a frame ahead of all data. One that is `unhurried` goes with what is sent next, or soon after. */
+  control(frame: Frame, unhurried?: boolean): void
   grant(stream: StreamId, bytes: number): void
   /** The stream has data or an end to send. */
   ready(stream: MuxStream): void
@@ -145,16 +145,17 @@ export class MuxStream {
 
   /**
    * Grants an offered stream and names who listens from now on; what arrived before is given out at once.
-   * False when the stream has ended meanwhile: then nothing is sent and nobody will be told anything. Throws TunnelError `too-large`.
+   * False when the stream has ended meanwhile: then nothing is sent and nobody will be told anything. An answer that is `unhurried` may wait some milliseconds
+   * for the first data to go with it. Throws TunnelError `too-large`.
    */
-  accept(body: unknown, events: StreamEvents): boolean {
+  accept(body: unknown, events: StreamEvents, { unhurried = false }: { readonly unhurried?: boolean } = {}): boolean {
     if (this.#state.phase !== "offered" || !("early" in this.#events)) return false
     const encoded = encodeBody("an answer", body)
     const { early } = this.#events
     this.#advance("acceptSent")
     // Before anything is sent or told: both may end the stream, which the new owner must hear of.
     this.#events = events
-    this.#port.control({ type: "accept", stream: this.id, body: encoded })
+    this.#port.control({ type: "accept", stream: this.id, body: encoded }, unhurried)
     for (const event of early) {
       if (this.phase === "closed") break
       this.#tell(event)

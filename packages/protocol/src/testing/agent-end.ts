@@ -1,7 +1,7 @@
 /** The agent's end of any number of links for tests: keeps them by id and answers each hello (SPEC LC). */
 import type { TunnelError } from "../errors.ts"
-import { encodeLinkControl, type LinkControl, type LinkHello, parseLinkControl } from "../link/link-control.ts"
-import { controlOffset, linkHeaderBytes, readLinkHeader } from "../link/link-header.ts"
+import { encodeLinkControl, type LinkHello, readLinkControl } from "../link/link-control.ts"
+import { controlOffset, readLinkHeader } from "../link/link-header.ts"
 import { Mux, type MuxOptions } from "../mux/mux.ts"
 import type { Transport, TransportEvents } from "../ports.ts"
 import { byteOffset } from "../wire/ids.ts"
@@ -39,7 +39,7 @@ export class AgentEnd {
 
   #greeted(transport: Transport, message: Uint8Array): TransportEvents | undefined {
     if (readLinkHeader(message)?.offset !== controlOffset) return undefined
-    const hello = parseLinkControl(message.subarray(linkHeaderBytes))
+    const { control: hello, data } = readLinkControl(message)
     if (hello.type !== "hello") return undefined
     const refuse = (code: string): undefined => {
       transport.send(encodeLinkControl({ type: "refused", code, message: `refused: ${code}` }, byteOffset(0)))
@@ -50,14 +50,16 @@ export class AgentEnd {
     if (known !== undefined && (known.secret !== hello.secret || known.attempt >= hello.attempt)) return refuse("denied")
     const link = known ?? this.#open(hello)
     link.attempt = hello.attempt
-    const welcome: LinkControl = {
+    const welcome = {
       type: "welcome",
       protocol: protocolVersion,
       received: link.mux.link.received,
       window: link.mux.link.windowBytes,
       resumed: known !== undefined,
-    }
-    return link.mux.link.welcome(transport, hello, welcome)
+    } as const
+    const events = link.mux.link.welcome(transport, hello, welcome)
+    if (data !== undefined) events.message(data)
+    return events
   }
 
   #open(hello: LinkHello): AgentLink {

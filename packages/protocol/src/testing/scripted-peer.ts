@@ -2,7 +2,7 @@
  * The far end of a transport as a script: says literal messages, valid or not, and keeps what it hears, decoded. It obeys
  * no rule by itself; tests of a hostile or a half-dead peer are written with it.
  */
-import { encodeLinkControl, type LinkControl, parseLinkControl } from "../link/link-control.ts"
+import { encodeLinkControl, type LinkControl, readLinkControl } from "../link/link-control.ts"
 import { controlOffset, linkHeaderBytes, readLinkHeader, writeLinkHeader } from "../link/link-header.ts"
 import type { Transport, TransportEvents } from "../ports.ts"
 import { decodeFrames } from "../wire/decode.ts"
@@ -42,9 +42,10 @@ export class ScriptedPeer {
         return peer.bufferedBytes
       },
       send: (message) => {
-        const heard = parse(message)
-        this.heard.push(heard)
-        this.interrupt?.(heard)
+        for (const heard of parse(message)) {
+          this.heard.push(heard)
+          this.interrupt?.(heard)
+        }
       },
       close: (code, reason) => {
         this.closed ??= { code, reason }
@@ -106,12 +107,15 @@ export class ScriptedPeer {
   }
 }
 
-function parse(message: Uint8Array): Heard {
+function parse(message: Uint8Array): readonly Heard[] {
   // A copy: the sender may patch the message and send it again.
   const copy = message.slice()
   const header = readLinkHeader(copy)
   if (header === undefined) throw new Error("the tested end sent a message without a link header")
   const body = copy.subarray(linkHeaderBytes)
-  if (header.offset === controlOffset) return { type: "control", control: parseLinkControl(body) }
-  return { type: "frames", offset: header.offset, ack: header.ack, bodyBytes: body.byteLength, frames: decodeFrames(body) }
+  if (header.offset === controlOffset) {
+    const { control, data } = readLinkControl(copy)
+    return [{ type: "control", control }, ...(data === undefined ? [] : parse(data))]
+  }
+  return [{ type: "frames", offset: header.offset, ack: header.ack, bodyBytes: body.byteLength, frames: decodeFrames(body) }]
 }

@@ -7,9 +7,10 @@ import {
   dataCost,
   decodeFrames,
   type Frame,
+  type LinkControl,
   limits,
   linkHeaderBytes,
-  parseLinkControl,
+  readLinkControl,
   readLinkHeader,
 } from "../../src/index.ts"
 import type { Side } from "../../src/testing/simulated-line.ts"
@@ -52,11 +53,23 @@ export class WireObserver {
   see(event: "sent" | "arrived", from: Side, line: number, message: Uint8Array, nowMs: number): void {
     this.messages += 1
     this.digest = (Math.imul(this.digest ^ message.byteLength, 0x0100_0193) ^ Math.round(nowMs * 1000)) >>> 0
+    this.#look(event, from, line, message)
+  }
+
+  #look(event: "sent" | "arrived", from: Side, line: number, message: Uint8Array): void {
     const header = readLinkHeader(message)
     check(header !== undefined, "a message without a header")
+    const account = this.#accounts[event === "sent" ? from : from === "left" ? "right" : "left"]
+    if (header.offset === controlOffset) {
+      const { control, data } = readLinkControl(message)
+      if (event === "sent") this.#sentControl(account, line, control)
+      else this.#arrivedControl(account, line, control)
+      if (data !== undefined) this.#look(event, from, line, data)
+      return
+    }
     const body = message.subarray(linkHeaderBytes)
-    if (event === "sent") this.#sent(this.#accounts[from], from, line, header, body)
-    else this.#arrived(this.#accounts[from === "left" ? "right" : "left"], line, header, body)
+    if (event === "sent") this.#sent(account, from, header, body)
+    else this.#arrived(account, line, header, body)
   }
 
   /** After a run that has come to rest. */
@@ -67,13 +80,12 @@ export class WireObserver {
     check(left.ackedBytes === left.sentBytes && right.ackedBytes === right.sentBytes, "bytes that were never acknowledged")
   }
 
-  #sent(account: Account, from: Side, line: number, header: { offset: number; ack: number }, body: Uint8Array): void {
-    if (header.offset === controlOffset) {
-      const control = parseLinkControl(body)
-      // From its greeting on an end listens to that line alone.
-      if (control.type === "hello" || control.type === "welcome") account.line = line
-      return
-    }
+  #sentControl(account: Account, line: number, control: LinkControl): void {
+    // From its greeting on an end listens to that line alone.
+    if (control.type === "hello" || control.type === "welcome") account.line = line
+  }
+
+  #sent(account: Account, from: Side, header: { offset: number; ack: number }, body: Uint8Array): void {
     check(header.ack <= account.receivedBytes, `an ack of ${header.ack} with ${account.receivedBytes} received`)
     if (body.byteLength === 0) return
     const end = header.offset + body.byteLength
@@ -118,19 +130,18 @@ export class WireObserver {
     }
   }
 
-  #arrived(account: Account, line: number, header: { offset: number; ack: number }, body: Uint8Array): void {
-    if (header.offset === controlOffset) {
-      const control = parseLinkControl(body)
-      // A hello that was overtaken by a newer one is refused.
-      if (control.type === "hello" && control.attempt > account.attempt) {
-        account.attempt = control.attempt
-        account.line = line
-      }
-      if (line !== account.line) return
-      if ("received" in control) account.ackedBytes = control.received
-      if ("window" in control) account.windowBytes = control.window
-      return
+  #arrivedControl(account: Account, line: number, control: LinkControl): void {
+    // A hello that was overtaken by a newer one is refused.
+    if (control.type === "hello" && control.attempt > account.attempt) {
+      account.attempt = control.attempt
+      account.line = line
     }
+    if (line !== account.line) return
+    if ("received" in control) account.ackedBytes = control.received
+    if ("window" in control) account.windowBytes = control.window
+  }
+
+  #arrived(account: Account, line: number, header: { offset: number; ack: number }, body: Uint8Array): void {
     if (line !== account.line) return
     this.#acknowledge(account, header.ack)
     if (header.offset + body.byteLength <= account.receivedBytes) return

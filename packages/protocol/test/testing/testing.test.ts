@@ -59,6 +59,7 @@ describe("two real ends", () => {
       const peer = new ScriptedPeer()
       peer.attach(agent.attach(peer.transport))
       peer.sayControl(hello)
+      clock.run()
       return peer.controls.at(-1)
     }
     expect(say(first)).toMatchObject({ type: "welcome", resumed: false })
@@ -82,6 +83,7 @@ describe("two real ends", () => {
     peer.sayBytes(new Uint8Array(3))
     expect(peer.heard).toEqual([])
     peer.sayControl(new ClientEnd({ link: { clock } }).hello())
+    clock.run()
     expect(peer.controls).toMatchObject([{ type: "welcome" }])
   })
 
