@@ -115,9 +115,11 @@ export class LinkConnection {
 
   /** Ends the link and every stream on it. A later call dials anew. */
   close(reason = new TunnelError("aborted", "the connection was closed", { delivered: "unknown" })): void {
-    // Its end resets. Who hears of it may have opened the next link by the time this returns.
-    if (this.#state.phase === "linked") this.#state.mux.link.end(reason)
-    else this.#reset(reason)
+    if (this.#state.phase !== "linked") return this.#reset(reason)
+    const { link } = this.#state.mux
+    // Its end resets, and closes the leg with 1000, which says it all (SPEC CC3). Who hears of it may have opened the next link by the time this returns.
+    if (reason.code === "aborted") link.leave(reason)
+    else link.end(reason)
   }
 
   /** Keeps the link until the result is called, once or more. */

@@ -229,7 +229,7 @@ export class Machine {
       const number = slot(control.slot)
       if (control.type === "attached") clients.set(number, this.#end.attach(transportTo(socket, number)))
       else {
-        clients.get(number)?.closed(1006, "detached")
+        clients.get(number)?.closed(control.ended === true ? 1000 : 1006, "detached")
         clients.delete(number)
       }
     })

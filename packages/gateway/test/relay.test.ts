@@ -36,10 +36,19 @@ describe("attaching", () => {
     const name = freshName()
     const { agent } = await connectAgent(name)
     const { client, slot } = await connectClient(name, agent)
-    client.close(1000, "done")
-    expect(await client.closed).toEqual({ code: 1000, reason: "done" })
+    client.close(1001, "away")
+    expect(await client.closed).toEqual({ code: 1001, reason: "away" })
     expect(await agent.nextControl()).toEqual({ type: "detached", slot })
     expect((await connectClient(name, agent)).slot).toBe(slot + 1)
+  })
+
+  test("[CC3] a client that closes with 1000 has ended its link, and the agent is told so", async () => {
+    const name = freshName()
+    const { agent } = await connectAgent(name)
+    const { client, slot } = await connectClient(name, agent)
+    client.close(1000, "done")
+    expect(await client.closed).toEqual({ code: 1000, reason: "done" })
+    expect(await agent.nextControl()).toEqual({ type: "detached", slot, ended: true })
   })
 
   test("the agent can close one client with a code and a reason", async () => {
@@ -106,7 +115,7 @@ describe("hibernation", () => {
     const first = await connectClient(name, agent)
     const second = await connectClient(name, agent)
     second.client.close()
-    expect(await agent.nextControl()).toEqual({ type: "detached", slot: second.slot })
+    expect(await agent.nextControl()).toEqual({ type: "detached", slot: second.slot, ended: true })
 
     await evictDurableObject(objectOf(name))
     first.client.send(data(0, "after the first"))
@@ -127,7 +136,7 @@ describe("hibernation", () => {
     await evictDurableObject(objectOf(name))
     client.close(1000, "bye")
     expect(await client.closed).toEqual({ code: 1000, reason: "bye" })
-    expect(await agent.nextControl()).toEqual({ type: "detached", slot })
+    expect(await agent.nextControl()).toEqual({ type: "detached", slot, ended: true })
   })
 
   test("pings are answered without waking anybody", async () => {

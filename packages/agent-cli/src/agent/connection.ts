@@ -29,7 +29,8 @@ export interface SlotEvents {
   /** The connection is gone, and with it every slot. Also called when there never was a `connected`. */
   disconnected(): void
   attached(slot: Slot, principal: Principal): void
-  detached(slot: Slot): void
+  /** `ended`: with its leg the client has ended its link. */
+  detached(slot: Slot, ended: boolean): void
   /** A link message, the slot in its header. The bytes belong to the receiver. */
   message(message: Uint8Array): void
   /** The socket has handed bytes to the operating system. */
@@ -168,7 +169,7 @@ export class AgentConnection implements GatewayLeg {
         case "attached":
           return this.#options.slots.attached(toSlot(message.slot), message.principal)
         case "detached":
-          return this.#options.slots.detached(toSlot(message.slot))
+          return this.#options.slots.detached(toSlot(message.slot), message.ended === true)
         default:
           return assertNever(message)
       }

@@ -96,14 +96,15 @@ export class Links {
 
   attached(slot: Slot, principal: Principal): void {
     // A slot is one client leg's: who had it before is gone.
-    this.detached(slot)
+    this.detached(slot, false)
     this.#slots.set(slot, { principal, events: undefined })
   }
 
-  detached(slot: Slot): void {
+  /** `ended`: the client has ended the link that is on this leg. */
+  detached(slot: Slot, ended: boolean): void {
     const entry = this.#slots.get(slot)
     this.#slots.delete(slot)
-    entry?.events?.closed(closeCodes.normal, "the client left")
+    entry?.events?.closed(ended ? closeCodes.normal : closeCodes.restart, "the client left")
   }
 
   message(slot: Slot, message: Uint8Array): void {

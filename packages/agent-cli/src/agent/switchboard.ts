@@ -44,9 +44,9 @@ export class Switchboard implements GatewayLeg {
     return slot
   }
 
-  /** The client has left by itself. */
-  detached(slot: Slot): void {
-    if (this.#lines.delete(slot)) this.#keeper.detached(slot)
+  /** The client has left by itself; `ended` with its link. */
+  detached(slot: Slot, ended: boolean): void {
+    if (this.#lines.delete(slot)) this.#keeper.detached(slot, ended)
   }
 
   /** From a client. The bytes belong to the keeper from now on. */
@@ -59,10 +59,10 @@ export class Switchboard implements GatewayLeg {
   /** What is behind the slots of the gateway's connections, one after the other. */
   gatewaySlots(): SlotEvents {
     const slots = new Map<Slot, Slot>()
-    const release = (theirs: Slot) => {
+    const release = (theirs: Slot, ended = false) => {
       const ours = slots.get(theirs)
       slots.delete(theirs)
-      if (ours !== undefined) this.detached(ours)
+      if (ours !== undefined) this.detached(ours, ended)
     }
     return {
       connected: (leg) => {

@@ -81,10 +81,10 @@ export class DirectClients implements ClientSource {
     })
     // What is too long or malformed the library has answered; the close follows.
     socket.on("error", () => {})
-    socket.on("close", () => {
+    socket.on("close", (code) => {
       this.#legs.delete(leg)
       if (this.#legs.size === 0) this.#cancelLook?.()
-      board.detached(leg.slot)
+      board.detached(leg.slot, code === closeCodes.normal)
     })
   }
 

@@ -123,8 +123,8 @@ export class KeeperClient implements SlotEvents {
     this.#say({ type: "attached", slot, principal: { id: principal.id, scopes: [...principal.scopes] } })
   }
 
-  detached(slot: Slot): void {
-    this.#say({ type: "detached", slot })
+  detached(slot: Slot, ended: boolean): void {
+    this.#say({ type: "detached", slot, ended })
   }
 
   message(message: Uint8Array): void {

@@ -59,7 +59,7 @@ const serveControlSchema = v.variant("type", [
   v.object({ type: v.literal("connected"), connection: u32 }),
   v.object({ type: v.literal("disconnected") }),
   v.object({ type: v.literal("attached"), slot: u32, principal: v.object({ id: v.string(), scopes: v.array(v.string()) }) }),
-  v.object({ type: v.literal("detached"), slot: u32 }),
+  v.object({ type: v.literal("detached"), slot: u32, ended: v.optional(v.boolean()) }),
   /** No new streams. Answered with `drained` once no stream is open. */
   v.object({ type: v.literal("drain") }),
   /** Ends all links; answered with `ended` behind their last words, and with `gone` when no attached process is left. */

@@ -155,7 +155,7 @@ export class ServeSession implements SlotPort {
       case "attached":
         return links.attached(toSlot(message.slot), message.principal)
       case "detached":
-        return links.detached(toSlot(message.slot))
+        return links.detached(toSlot(message.slot), message.ended === true)
       case "drain":
         return this.#answer(this.#kept.drain(this.closed), { type: "drained" })
       case "end":

@@ -32,6 +32,9 @@ export interface ServiceRequest {
   readonly again: ((signal: AbortSignal) => Promise<ServiceConnection>) | undefined
 }
 
+/** One reason for all: making one costs more than the rest of an end. */
+const ended = new TunnelError("aborted", "the exchange has ended")
+
 /** Where the answer is. */
 type Answer = "awaited" | "body" | "ended"
 
@@ -143,7 +146,7 @@ export class HttpExchange implements StreamEvents {
   }
 
   closed(error: TunnelError | undefined): void {
-    this.#over.abort(error)
+    this.#over.abort(error ?? ended)
     this.#silence.expect(0)
     // Both halves have ended, or somebody broke off: then the service is to see that too.
     if (error !== undefined) this.#request?.destroy()

@@ -75,10 +75,36 @@ describe("a resume", () => {
     expect(answerOf(again)).toMatchObject({ type: "welcome", resumed: true })
     expect(slots.detaches).toMatchObject([{ slot: 1, code: 1012 }])
     // The old leg's end comes late and ends nothing.
-    slots.links.detached(slot(1))
+    slots.links.detached(slot(1), false)
     expect(slots.links.streamCount).toBe(1)
     slots.clock.advance(limits.resumeGraceMs)
     expect(slots.links.streamCount).toBe(1)
+  })
+
+  test("[CC3] is of a link that lasts: one whose client closes its leg with 1000 ends, with its streams, and cannot be resumed", () => {
+    const slots = new Slots()
+    const closed: (TunnelError | undefined)[] = []
+    slots.onOffer = ({ stream }) => stream.accept({}, { data() {}, closed: (error) => closed.push(error) })
+    const peer = up(slots)
+    peer.hangUp(1000)
+    expect(closed).toMatchObject([{ code: "aborted", delivered: "yes" }])
+    expect(slots.links.streamCount).toBe(0)
+    expect(slots.detaches).toEqual([])
+    expect(slots.quiet).toBe(true)
+    const again = slots.attach(2)
+    again.sayControl(hello({ attempt: 2 }))
+    expect(answerOf(again)).toMatchObject({ type: "refused", code: "agent-restarted" })
+  })
+
+  test("[CC3] ends with the leg that it is on, and not with one that it has left", () => {
+    const slots = new Slots()
+    const first = up(slots)
+    const second = slots.attach(2)
+    second.sayControl(hello({ attempt: 2 }))
+    first.hangUp(1000)
+    expect(slots.links.streamCount).toBe(1)
+    second.hangUp(1000)
+    expect(slots.links.streamCount).toBe(0)
   })
 
   test("[LC4] with a wrong secret, from another principal or with an old attempt is denied in the same words", () => {
@@ -197,7 +223,7 @@ describe("the connection to the gateway", () => {
 
   test("says nothing of slots that are not there", () => {
     const slots = new Slots()
-    slots.links.detached(slot(7))
+    slots.links.detached(slot(7), true)
     slots.links.message(slot(7), new Uint8Array(16))
     slots.links.drained()
     expect(slots.detaches).toEqual([])

@@ -45,7 +45,11 @@ export class Slots {
   attach(number: number, principal: Principal = owner): ScriptedPeer {
     const at = slot(number)
     const peer = new ScriptedPeer()
-    peer.attach({ message: (bytes) => this.links.message(at, bytes), drained() {}, closed: () => this.links.detached(at) })
+    peer.attach({
+      message: (bytes) => this.links.message(at, bytes),
+      drained() {},
+      closed: (code) => this.links.detached(at, code === 1000),
+    })
     this.#peers.set(at, peer)
     this.links.attached(at, principal)
     return peer

@@ -26,8 +26,8 @@ export class RecordedKeeper implements SlotEvents {
     this.#note(`attached ${slot} ${principal.id}`)
   }
 
-  detached(slot: Slot): void {
-    this.#note(`detached ${slot}`)
+  detached(slot: Slot, ended: boolean): void {
+    this.#note(`${ended ? "ended" : "detached"} ${slot}`)
   }
 
   message(message: Uint8Array): void {

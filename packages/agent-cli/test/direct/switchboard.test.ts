@@ -86,8 +86,8 @@ test("what is on its way to a client who has left reaches nobody who came after"
 test("a slot that the gateway gives to another is the former's end", () => {
   slots.attached(toSlot(1), principal)
   slots.attached(toSlot(1), { ...principal, id: "q" })
-  slots.detached(toSlot(1))
-  slots.detached(toSlot(1))
+  slots.detached(toSlot(1), false)
+  slots.detached(toSlot(1), false)
   slots.message(linkMessage(1, "nobody's"))
   expect(keeper.told.slice(1)).toEqual(["attached 1 p", "detached 1", "attached 2 q", "detached 2"])
 })
@@ -97,8 +97,8 @@ test("who is asked to leave is closed where he came in, and is not reported as g
   const ours = board.attach(direct, principal)
   keeper.leg.detach(toSlot(1), 1000, "")
   keeper.leg.detach(ours, 1002, "")
-  slots.detached(toSlot(5))
-  board.detached(ours)
+  slots.detached(toSlot(5), false)
+  board.detached(ours, false)
   expect([gateway.did, direct.did]).toEqual([["detach 5 1000"], ["close 1002"]])
   expect(keeper.told.slice(1)).toEqual(["attached 1 p", "attached 2 p"])
 })
@@ -185,7 +185,7 @@ test.each([1, 2, 3, 4])("whatever comes and goes, each client hears and is heard
     () => {
       const slot = any(8)
       theirs.delete(slot)
-      slots.detached(toSlot(slot))
+      slots.detached(toSlot(slot), false)
     },
     () => {
       const slot = any(8)
@@ -202,7 +202,7 @@ test.each([1, 2, 3, 4])("whatever comes and goes, each client hears and is heard
     }),
     () => {
       const [, slot] = [...direct][any(direct.size + 1)] ?? []
-      if (slot !== undefined) board.detached(slot)
+      if (slot !== undefined) board.detached(slot, false)
     },
     // The keeper, also to those who have left without its knowing yet.
     () => {

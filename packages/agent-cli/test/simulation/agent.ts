@@ -334,7 +334,7 @@ class AgentLeg {
       case "attached":
         return this.#links.attached(slot(control.slot), control.principal)
       case "detached":
-        return this.#links.detached(slot(control.slot))
+        return this.#links.detached(slot(control.slot), control.ended === true)
       default:
         return assertNever(control)
     }

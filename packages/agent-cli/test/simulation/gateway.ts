@@ -89,7 +89,7 @@ export class SimulatedGateway {
     this.#clients.set(client.slot, client)
     this.#listen(end, {
       message: (message) => this.#fromClient(client, message),
-      closed: () => this.#clientGone(client),
+      closed: (code) => this.#clientGone(client, code === closeCodes.normal),
     })
     const { generation, instance } = record
     const place = agent === undefined ? "away" : "here"
@@ -147,7 +147,7 @@ export class SimulatedGateway {
     else this.#waiting.push(task)
   }
 
-  #listen(end: ConnectionEnd, events: { message(message: SocketMessage): void; closed(): void }): void {
+  #listen(end: ConnectionEnd, events: { message(message: SocketMessage): void; closed(code: number): void }): void {
     end.listen({
       message: (message) =>
         this.awake(() => {
@@ -156,7 +156,7 @@ export class SimulatedGateway {
           else events.message(message)
         }),
       drained() {},
-      closed: () => this.awake(() => events.closed()),
+      closed: (code) => this.awake(() => events.closed(code)),
     })
   }
 
@@ -223,10 +223,10 @@ export class SimulatedGateway {
     agent.end.close(closeCodes.normal, "bye")
   }
 
-  #clientGone(client: ClientLeg): void {
+  #clientGone(client: ClientLeg, ended = false): void {
     if (this.#clients.get(client.slot) !== client) return
     this.#clients.delete(client.slot)
-    this.#agent?.end.send(encodeControl({ type: "detached", slot: client.slot }))
+    this.#agent?.end.send(encodeControl({ type: "detached", slot: client.slot, ended }))
   }
 
   #agentGone(): void {

@@ -222,7 +222,7 @@ export class AgentSocket extends DurableObject<Env> {
     const role = this.#sockets.role(socket)
     // Answered first: without it the peer waits ten seconds and sees 1006.
     this.#sockets.retire(socket, code, reason)
-    if (role?.type === "client") this.#legs.clientGone({ socket, role })
+    if (role?.type === "client") this.#legs.clientGone({ socket, role }, code === closeCodes.normal)
     if (role?.type === "agent" && this.#legs.isCurrent({ socket, role })) {
       this.#legs.agentGone(wasClean ? Date.now() : this.#legs.lastHeardAt({ socket, role }))
     }

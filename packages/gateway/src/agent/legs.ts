@@ -167,13 +167,14 @@ export class Legs {
     this.clientGone(client)
   }
 
-  clientGone(client: Leg<"client">): void {
+  /** `ended` when the client has closed its leg with 1000. */
+  clientGone(client: Leg<"client">, ended = false): void {
     const { slot } = client.role
     this.#clients.delete(slot)
     const agent = this.current()
     // One that was closing when the agent came was not told to it, and its slot may be another's by now.
     if (agent === undefined || this.client(slot) !== undefined) return
-    this.#sockets.send(agent.socket, encodeControl({ type: "detached", slot }))
+    this.#sockets.send(agent.socket, encodeControl({ type: "detached", slot, ...(ended ? { ended } : {}) }))
   }
 
   closeAgent(agent: Leg<"agent">, code: number, reason: string): void {

@@ -5,6 +5,7 @@
  */
 import { type Delivered, isErrorCode, TunnelError } from "../errors.ts"
 import type { Clock, Transport, TransportEvents } from "../ports.ts"
+import { closeCodes } from "../wire/close-codes.ts"
 import { decodeFrames } from "../wire/decode.ts"
 import { frameBytes, writeFrame } from "../wire/encode.ts"
 import { assertNever, type Frame, frameHeaderBytes, ProtocolViolation } from "../wire/frame.ts"
@@ -141,7 +142,10 @@ export class Link {
     return events
   }
 
-  /** The agent's side of either: answers a hello that was found in order, a first one perhaps together with what it asks for, and sends again what the client lacks. */
+  /**
+   * The agent's side of either: answers a hello that was found in order, a first one perhaps together with what it asks for, and sends again what the
+   * client lacks. A close of the transport with 1000 is the client's end of the link (SPEC CC3).
+   */
   welcome(
     transport: Transport,
     peer: { readonly received: ByteOffset; readonly window: number },
@@ -194,6 +198,11 @@ export class Link {
     this.#finish(error)
   }
 
+  /** Gives the link up where closing its transport says so to the peer. Idempotent. */
+  leave(error: TunnelError): void {
+    this.#finish(error)
+  }
+
   #attach(state: LinkState & { readonly transport: Transport }, greeting: LinkControl): TransportEvents {
     if (this.#state.phase === "ended") throw new Error("attach to a link that has ended")
     this.#state = state
@@ -207,8 +216,12 @@ export class Link {
       drained: () => {
         if (current()) this.wake()
       },
-      closed: () => {
+      closed: (code) => {
         if (!current()) return
+        if (code === closeCodes.normal && this.#welcomes) {
+          const error = new TunnelError("aborted", "the client has closed the connection", { delivered: "unknown" })
+          return this.#finish(error, { by: "peer" })
+        }
         if (this.#state.phase === "starting") {
           return this.#finish(new TunnelError("link-lost", "the connection was lost before the agent answered", { delivered: "unknown" }))
         }

@@ -70,7 +70,8 @@ export type Principal = v.InferOutput<typeof principalSchema>
 const gatewayToAgentSchema = v.variant("type", [
   v.object({ type: v.literal("welcome"), protocol: u32, name: text(limits.nameLengthMax), generation: u32 }),
   v.object({ type: v.literal("attached"), slot: u32, principal: principalSchema }),
-  v.object({ type: v.literal("detached"), slot: u32 }),
+  /** `ended`: the client has closed its leg with 1000, and with it ended its link. */
+  v.object({ type: v.literal("detached"), slot: u32, ended: v.optional(v.boolean()) }),
 ])
 export type GatewayToAgent = v.InferOutput<typeof gatewayToAgentSchema>
 
