@@ -77,7 +77,14 @@ const until = async (holds: () => boolean): Promise<void> => {
 
 const pids = (): number[] => {
   const files = readdirSync(state, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".pid"))
-  return files.map((file) => Number(readFileSync(join(state, file), "utf8")))
+  return files.flatMap((file) => {
+    try {
+      return [Number(readFileSync(join(state, file), "utf8"))]
+    } catch {
+      // A keeper that has ended since took it along.
+      return []
+    }
+  })
 }
 
 const runs = (pid: number): boolean => {
