@@ -27,6 +27,12 @@ export interface MuxOptions {
 /** Stream ids are u32 and never reused. */
 const streamIdMax = 0xffff_ffff
 
+/**
+ * Bytes of credit for one stream that are worth a message of their own: half of what it started with. Less goes with the next message there is, which under
+ * traffic is the next acknowledgement: each message costs both ends and the gateway as much as 8 KiB of data.
+ */
+const loneGrantBytes = limits.streamWindowBytes / 2
+
 /** Round trip assumed before one is measured, in milliseconds. */
 const assumedRttMs = 50
 
@@ -69,8 +75,10 @@ export class Mux implements LinkUser {
       attached: () => this.link.phase === "open",
       control: (frame, unhurried) => this.#control(frame, unhurried),
       grant: (stream, bytes) => {
-        this.#grants.set(stream, (this.#grants.get(stream) ?? 0) + bytes)
-        this.link.wake()
+        const gathered = (this.#grants.get(stream) ?? 0) + bytes
+        this.#grants.set(stream, gathered)
+        // While somebody types the peer paces its bulk by how soon we acknowledge.
+        if (gathered >= loneGrantBytes || this.link.traffic.interactiveStreams > 0) this.link.wake()
       },
       ready: (stream) => {
         this.#scheduler.ready(stream)
