@@ -1,4 +1,5 @@
 /** A gateway on loopback that answers as a test wants: real HTTP, real sockets, no rules of its own. */
+import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo, Socket as TcpSocket } from "node:net"
@@ -10,6 +11,10 @@ export interface LoopbackAnswers {
   /** Undefined: the upgrade is accepted. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex) => void
 }
+
+/** What the answer to a WebSocket's handshake has to prove. */
+export const acceptKey = ({ headers }: IncomingMessage): string =>
+  createHash("sha1").update(`${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
 
 export class LoopbackGateway {
   readonly url: URL

@@ -1,5 +1,4 @@
 /** Both dials against real sockets: what every transport owes a link, how a dial fails, and how a socket is left. */
-import { createHash } from "node:crypto"
 import { once } from "node:events"
 import type { Duplex } from "node:stream"
 import type { TransportEvents } from "@trunkline/protocol"
@@ -9,7 +8,7 @@ import type { WebSocket } from "ws"
 import type { Dial, Socket, SocketEvents } from "../src/dial.ts"
 import { dialNode } from "../src/transports/node.ts"
 import { dialWeb } from "../src/transports/web.ts"
-import { type LoopbackAnswers, LoopbackGateway } from "./loopback-gateway.ts"
+import { acceptKey, type LoopbackAnswers, LoopbackGateway } from "./loopback-gateway.ts"
 
 const gateways: LoopbackGateway[] = []
 const start = async (answers?: LoopbackAnswers): Promise<LoopbackGateway> => {
@@ -172,8 +171,7 @@ async function silentFarEnd() {
   let connection: Duplex | undefined
   const gateway = await start({
     upgrade(request, socket) {
-      const key = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-      const head = ["101 Switching Protocols", "upgrade: websocket", "connection: upgrade", `sec-websocket-accept: ${key}`]
+      const head = ["101 Switching Protocols", "upgrade: websocket", "connection: upgrade", `sec-websocket-accept: ${acceptKey(request)}`]
       socket.write(`HTTP/1.1 ${head.join("\r\n")}\r\nsec-websocket-protocol: trunkline.v1\r\n\r\n`)
       connection = socket
       socket

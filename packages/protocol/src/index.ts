@@ -1,5 +1,6 @@
 export * from "./endpoint.ts"
 export * from "./errors.ts"
+export * from "./give-back.ts"
 export * from "./kinds/attach.ts"
 export * from "./kinds/http.ts"
 export * from "./kinds/http-head.ts"

@@ -1,8 +1,7 @@
 /** A socket and a stream, joined: bytes, ends and resets go from each to the other, and neither is read faster than the other takes (SPEC KT2). */
 import type { Socket } from "node:net"
-import { InvalidBody, type MuxStream, type StreamEvents, TunnelError, tcpTag } from "@trunkline/protocol"
+import { giveBack, InvalidBody, type MuxStream, type StreamEvents, TunnelError, tcpTag } from "@trunkline/protocol"
 import { errnoOf } from "../errno.ts"
-import { giveBack } from "../give-back.ts"
 import { GatheredWrites } from "./gathered-writes.ts"
 
 /** Milliseconds without progress after which bytes are dropped that a target does not take and whose client has long gone: as systems do with orphaned connections. */

@@ -4,6 +4,7 @@ import { limits, subprotocol } from "@trunkline/protocol"
 import { type ClientOptions, type RawData, WebSocket } from "ws"
 import { type Dial, linkUrl } from "../dial.ts"
 import { errorFromBody, unreachable } from "../gateway-api.ts"
+import { giveBackSpentChunks } from "./spent-chunks.ts"
 
 /** Characters of an error answer that are read. */
 const errorLengthMax = 16_384
@@ -18,6 +19,8 @@ export const dialNode: Dial = ({ gateway, agent, token, signal }, events) =>
       // Output is often compressed already, and a deflate context costs more memory than the link.
       perMessageDeflate: false,
       maxPayload: limits.messageBytesMax,
+      // What is given back below relies on it.
+      allowSynchronousEvents: true,
       closeTimeout: closeTimeoutMs,
     }
     const socket = new WebSocket(linkUrl(gateway, agent), subprotocol, options)
@@ -30,6 +33,9 @@ export const dialNode: Dial = ({ gateway, agent, token, signal }, events) =>
     }
     const abort = () => fail(unreachable(gateway, signal.reason))
     signal.addEventListener("abort", abort, { once: true })
+    socket.once("upgrade", (response) => {
+      socket.once("open", () => giveBackSpentChunks(socket, response.socket))
+    })
     socket.on("open", () => {
       open = true
       signal.removeEventListener("abort", abort)
