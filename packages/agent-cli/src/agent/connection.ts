@@ -22,6 +22,7 @@ import {
 } from "@trunkline/protocol"
 import { type ClientOptions, WebSocket } from "ws"
 import { gatewayRefusal } from "./gateway-refusal.ts"
+import { giveBackWrittenFrames } from "./written-frames.ts"
 
 /** What is behind the slots of a connection: the keeper. */
 export interface SlotEvents {
@@ -134,6 +135,7 @@ export class AgentConnection implements GatewayLeg {
 
   #listen(): void {
     const socket = this.#socket
+    socket.on("upgrade", (response) => giveBackWrittenFrames(response.socket))
     socket.on("open", () => this.control(this.#options.hello))
     socket.on("message", (data, binary) => {
       if (!(data instanceof Buffer) || this.#phase === "ended") return
@@ -229,7 +231,7 @@ let maskAt = maskPool.byteLength
 
 /**
  * As the library does it, but for the mask that is all zero: with that one it would keep a reference to the message instead
- * of masking a copy, once in 2^32 times, and by the time it writes them the bytes may be another message's.
+ * of masking a copy, once in 2^32 times, and by the time it writes them the bytes may be another message's, or given back.
  */
 function generateMask(mask: Buffer): void {
   do {
