@@ -79,6 +79,7 @@ export class Mux implements LinkUser {
         this.#grants.set(stream, gathered)
         // While somebody types the peer paces its bulk by how soon we acknowledge.
         if (gathered >= loneGrantBytes || this.link.traffic.interactiveStreams > 0) this.link.wake()
+        else this.link.wakeSoon()
       },
       ready: (stream) => {
         this.#scheduler.ready(stream)

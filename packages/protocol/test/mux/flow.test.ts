@@ -47,28 +47,36 @@ describe("credit", () => {
     expect(words(sent())).toEqual(["data 1 1000"])
   })
 
-  test("[FC3] receiving grants nothing; consuming half a window grants what was consumed", () => {
+  test("[FC3] receiving grants nothing; consuming half a window grants what was consumed at once", () => {
     const { clock, peer, sent, stream, diary } = streams(["exec"])
     const frame = frames.data(1, 16_384 - 64)
     for (let count = 0; count < 16; count++) peer.sayFrames([frame])
     clock.advance(limits.ackDelayMs)
     expect(words(sent())).toEqual([])
     for (const cost of diary(0).costs.slice(0, 7)) stream(0).consumed(cost)
-    // So long that the window need not grow.
-    clock.advance(1_000)
     expect(words(sent())).toEqual([])
     stream(0).consumed(16_384)
-    expect(words(sent())).toEqual(["credit 1 131072"])
+    // The second quarter came so soon that the window has doubled (FC5).
+    expect(words(sent())).toEqual([`credit 1 ${131_072 + limits.streamWindowBytes}`])
   })
 
-  test("[FC3] a quarter of a window is granted with what is sent for another reason, of every stream that has consumed it", () => {
+  test("[FC3] a quarter of a window is granted with what is sent for another reason", () => {
+    const { peer, sent, stream } = streams(["exec", "exec"])
+    for (let count = 0; count < 4; count++) peer.sayFrames([frames.data(1, 16_384 - 64)])
+    stream(0).consumed(65_536)
+    expect(words(sent())).toEqual([])
+    stream(1).sendMessage({ type: "signal", signal: "SIGINT" })
+    expect(words(sent())).toEqual([expect.stringMatching(/^message 3/), "credit 1 65536"])
+  })
+
+  test("[FC3] a quarter of a window is granted after 5 ms otherwise, of every stream that has consumed it", () => {
     const { clock, peer, sent, stream } = streams(["exec", "exec", "exec"])
     for (const id of [1, 3, 5]) for (let count = 0; count < 4; count++) peer.sayFrames([frames.data(id, 16_384 - 64)])
     for (const index of [0, 1]) stream(index).consumed(65_536)
     stream(2).consumed(65_535)
+    clock.advance(limits.ackDelayMs - 1)
     expect(words(sent())).toEqual([])
-    // The bytes have to be acknowledged by now.
-    clock.advance(limits.ackDelayMs)
+    clock.advance(1)
     expect(words(sent())).toEqual(["credit 1 65536", "credit 3 65536"])
   })
 
