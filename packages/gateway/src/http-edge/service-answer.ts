@@ -16,6 +16,8 @@ export interface AnswerContext {
 
 /** Milliseconds that what has come of an answer has to get to a client before it breaks off: no time for a socket that has room. */
 const breakOffMs = 10
+/** Milliseconds after which an answer that is given out whole is on its way. What is done before that delays it: the end of a link takes as long as its beginning. */
+const givenOutMs = 1
 /** The runtime sends no body with these. */
 const bodiless: readonly number[] = [204, 205, 304]
 
@@ -37,12 +39,12 @@ export function serviceAnswer(answer: HttpAnswer, { method, ctx, leave, uploaded
   const length = lengthOf(answer.headers)
   if (method === "HEAD" || bodiless.includes(status) || length === 0) {
     answer.body.cancel().catch(() => {})
-    leave()
+    ctx.waitUntil(scheduler.wait(givenOutMs).then(leave))
     return new Response(null, init)
   }
   const whole = length === undefined || uploaded !== undefined ? undefined : answer.readWhole?.()
   if (whole !== undefined) {
-    leave()
+    ctx.waitUntil(scheduler.wait(givenOutMs).then(leave))
     return new Response(whole.length === 1 ? whole[0] : new Blob([...whole]), init)
   }
   // The runtime sends a length only of a stream that has one.

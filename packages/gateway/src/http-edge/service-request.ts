@@ -18,6 +18,9 @@ export interface ServiceRequest {
   readonly headers: HeaderList
 }
 
+/** The agent's object is dialled, not a URL. */
+const nowhere = new URL("https://gateway/")
+
 /** The service's answer. Throws TunnelError: what keeps the agent or the service from answering, and RequestRefused. */
 export async function passToService(
   request: Request,
@@ -28,7 +31,7 @@ export async function passToService(
   const target = { service: service.port }
   const { method, signal } = request
   requireHeadFits(`${method} ${path}`, headers)
-  const agent = agentFor(env, service.agent, principal, new URL("https://gateway/"))
+  const agent = agentFor(env, service.agent, principal, nowhere)
   const leave = () => agent.close()
   const context = { method, ctx, leave }
   const upload = request.body === null || isWebSocketUpgrade(request) ? undefined : uploadOf(request.body)
