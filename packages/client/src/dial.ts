@@ -7,6 +7,8 @@ export interface Socket {
   readonly bufferedBytes: number
   /** Closes; nothing more is delivered, `closed` included. */
   close(code: number, reason: string): void
+  /** The agent has been handed the dial's `first`. */
+  readonly tookFirst?: boolean
 }
 
 export interface SocketEvents {
@@ -22,6 +24,8 @@ export interface DialTarget {
   readonly agent: string
   readonly token: string
   readonly signal: AbortSignal
+  /** A link message for an agent that is there, to be handed over with the dial by one that can ({@link EarlyDial}). */
+  readonly first?: Uint8Array
 }
 
 /**
@@ -30,6 +34,17 @@ export interface DialTarget {
  * the gateway answers. An agent that was lost a moment ago is no refusal: the gateway says so on the socket.
  */
 export type Dial = (target: DialTarget, events: SocketEvents) => Promise<Socket>
+
+/**
+ * A dial that takes `first` along. It says with `tookFirst` whether the agent has it. A rejection with `delivered: "no"` says that it has not; with any other
+ * nobody knows.
+ */
+export interface EarlyDial {
+  (target: DialTarget, events: SocketEvents): Promise<Socket>
+  readonly takesFirst: true
+}
+
+export const takesFirst = (dial: Dial | EarlyDial): dial is EarlyDial => "takesFirst" in dial
 
 /** `https://gateway/v1/agents/NAME/link` with the WebSocket scheme. */
 export function linkUrl(gateway: URL, agent: string): URL {

@@ -13,7 +13,7 @@ export {
 } from "@trunkline/protocol"
 export { Agent, type AgentOptions, type SpawnProcessOptions } from "./agent.ts"
 export { type ConnectOptions, connect, Gateway } from "./connect.ts"
-export type { Dial, DialTarget, Socket, SocketEvents } from "./dial.ts"
+export type { Dial, DialTarget, EarlyDial, Socket, SocketEvents } from "./dial.ts"
 export { type EndpointDetail, type EndpointFilter, type EndpointPage, Endpoints } from "./endpoints.ts"
 export { type Command, describeExit, type ExecOptions, type ExecResult, type SpawnOptions } from "./exec.ts"
 export type { FetchOptions } from "./fetch.ts"

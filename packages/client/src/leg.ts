@@ -22,7 +22,7 @@ import { unreachable } from "./gateway-api.ts"
 
 export interface LegOptions {
   readonly dial: Dial
-  readonly target: Omit<DialTarget, "signal">
+  readonly target: Omit<DialTarget, "signal" | "first">
   readonly clock: Clock
 }
 
@@ -51,12 +51,17 @@ export class Leg {
   #readyAtMs: number | undefined
   #over = false
 
-  /** Dials at once. Events come later than this returns. */
-  constructor({ dial, target, clock }: LegOptions, events: LegEvents) {
+  /** Dials at once, and has `first` taken along. Events come later than this returns. */
+  constructor({ dial, target, clock }: LegOptions, events: LegEvents, first?: Uint8Array) {
     this.#clock = clock
     this.#events = events
+    // Only the dial itself can say that what it took along has not arrived.
+    const noAnswer = (cause: unknown) => {
+      const error = unreachable(target.gateway, cause)
+      this.#fail(first === undefined ? error : new TunnelError(error.code, error.message, { delivered: "unknown", cause }))
+    }
     this.#cancelHandshake = clock.schedule(limits.handshakeMs, () => {
-      this.#fail(unreachable(target.gateway, new Error(`no answer within ${limits.handshakeMs / 1_000} seconds`)))
+      noAnswer(new Error(`no answer within ${limits.handshakeMs / 1_000} seconds`))
     })
     let early: (() => void)[] | undefined = []
     const hear = (event: () => void) => {
@@ -69,7 +74,7 @@ export class Leg {
       closed: (code, reason) => hear(() => this.#lose(code, reason)),
     }
     const { signal } = this.#giveUp
-    new Promise<Socket>((resolve) => resolve(dial({ ...target, signal }, heard))).then(
+    new Promise<Socket>((resolve) => resolve(dial({ ...target, signal, ...(first === undefined ? {} : { first }) }, heard))).then(
       (socket) => {
         // Whether or not the dial cares for its signal.
         if (this.#over) return socket.close(closeCodes.normal, "not needed")
@@ -78,13 +83,18 @@ export class Leg {
         early = undefined
         for (const event of waiting) event()
       },
-      (error: unknown) => this.#fail(error instanceof TunnelError ? error : unreachable(target.gateway, error)),
+      (error: unknown) => (error instanceof TunnelError ? this.#fail(error) : noAnswer(error)),
     )
   }
 
   /** Milliseconds since the gateway let us in; 0 if it never did. */
   get connectedMs(): number {
     return this.#readyAtMs === undefined ? 0 : this.#clock.now() - this.#readyAtMs
+  }
+
+  /** The agent has been handed what the dial took along. */
+  get tookFirst(): boolean {
+    return this.#socket?.tookFirst === true
   }
 
   /** The way to the agent for one greeting. */
@@ -119,6 +129,7 @@ export class Leg {
         this.#lose(1006, "no answer")
       },
     })
+    if (socket.tookFirst === true) this.#liveness.sent()
   }
 
   #receive(message: Uint8Array | string): void {

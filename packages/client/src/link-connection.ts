@@ -14,20 +14,22 @@ import {
   type MuxStream,
   protocolVersion,
   type StreamEvents,
+  type Transport,
   type TransportEvents,
   TunnelError,
 } from "@trunkline/protocol"
 import { AgentWait } from "./agent-wait.ts"
 import { closeError, isFinalRefusal, undelivered } from "./close-error.ts"
-import type { Dial, DialTarget } from "./dial.ts"
+import { type Dial, type DialTarget, takesFirst } from "./dial.ts"
+import { EarlyGreeting } from "./early-greeting.ts"
 import { abortedError } from "./gateway-api.ts"
-import { Leg } from "./leg.ts"
+import { Leg, type LegEvents } from "./leg.ts"
 import { type LinkStateListener, LinkStates } from "./link-state.ts"
 import { Redial } from "./redial.ts"
 import { randomText } from "./runtime.ts"
 
 export interface LinkConnectionOptions {
-  readonly target: Omit<DialTarget, "signal">
+  readonly target: Omit<DialTarget, "signal" | "first">
   readonly dial: Dial
   readonly clock: Clock
   /** Milliseconds an idle link is kept for the next call. */
@@ -62,6 +64,8 @@ export class LinkConnection {
   readonly #states: LinkStates
   #state: State = { phase: "idle" }
   #leg: Leg | undefined
+  /** The link has greeted, and there is no way to the agent yet. */
+  #early: EarlyGreeting | undefined
   #transport: TransportEvents | undefined
   #identity = { link: "", secret: "" }
   #attempt = 0
@@ -117,6 +121,7 @@ export class LinkConnection {
   close(reason = new TunnelError("aborted", "the connection was closed", { delivered: "unknown" })): void {
     if (this.#state.phase !== "linked") return this.#reset(reason)
     const { link } = this.#state.mux
+    if (this.#early?.isUnheard === true) return link.leave(undelivered(reason), true)
     // Its end resets, and closes the leg with 1000, which says it all (SPEC CC3). Who hears of it may have opened the next link by the time this returns.
     if (reason.code === "aborted") link.leave(reason)
     else link.end(reason)
@@ -172,25 +177,46 @@ export class LinkConnection {
     this.#state = { phase: "dialling", mux, waiting }
     this.#identity = { link: randomText(16), secret: randomText(32) }
     this.#attempt = 0
-    this.#dial()
+    // What is asked for in this turn is to be greeted with.
+    if (takesFirst(this.#options.dial)) this.#options.clock.defer(() => this.#greetEarly(mux))
+    else this.#dial()
     return waiting
   }
 
-  #dial(): void {
-    this.#leg = new Leg(this.#options, {
+  #greetEarly(mux: Mux): void {
+    if (this.#state.phase !== "dialling" || this.#state.mux !== mux) return
+    const early = new EarlyGreeting()
+    this.#early = early
+    this.#startLink(early, this.#state)
+    // Behind the flush of the link, whose first message goes with the dial.
+    this.#options.clock.defer(() => {
+      if (this.#early === early) this.#dial(early.dial())
+    })
+  }
+
+  #startLink(transport: Transport, { mux, waiting }: State & { readonly phase: "dialling" }): void {
+    this.#state = { phase: "linked", mux }
+    this.#transport = mux.link.start(transport, this.#hello(mux))
+    for (const call of [...waiting]) call.linked(mux)
+  }
+
+  #dial(first?: Uint8Array): void {
+    const events: LegEvents = {
       ready: (agent) => this.#ready(agent),
       agentState: (state) => this.#agentState(state),
       message: (message) => this.#message(message),
       drained: () => this.#transport?.drained(),
       failed: (error) => this.#failed(error),
       lost: (code, reason) => this.#lost(code, reason),
-    })
+    }
+    this.#leg = new Leg(this.#options, events, first)
   }
 
   #ready(agent: AgentPlace): void {
+    if (this.#leg?.tookFirst !== true) this.#early?.returned()
     if (agent === "here") this.#greet()
     // A link to be resumed waits on this leg for as long as it would wait without one.
-    else if (this.#state.phase === "dialling") this.#wait.forArrival()
+    else if (this.#state.phase === "dialling" || this.#early !== undefined) this.#wait.forArrival()
   }
 
   /** The agent is there, for the first time or by another connection. */
@@ -198,11 +224,13 @@ export class LinkConnection {
     const leg = this.#leg
     if (leg === undefined) return
     if (this.#state.phase === "dialling") {
-      const { mux, waiting } = this.#state
-      this.#state = { phase: "linked", mux }
       this.#wait.forAnswer()
-      this.#transport = mux.link.start(leg.transport(), this.#hello(mux))
-      for (const call of [...waiting]) call.linked(mux)
+      this.#startLink(leg.transport(), this.#state)
+    } else if (this.#early !== undefined) {
+      this.#wait.forAnswer()
+      this.#early.open(leg.transport())
+      this.#early = undefined
+      this.#transport?.drained()
     } else if (this.#state.phase === "linked") {
       const { mux } = this.#state
       this.#transport?.closed(closeCodes.restart, "agent back")
@@ -232,6 +260,7 @@ export class LinkConnection {
   #agentState(state: AgentState): void {
     switch (state) {
       case "away":
+        if (this.#early !== undefined) return
         // What is sent now is dropped; what was sent is known only when the agent greets again.
         this.#transport?.closed(closeCodes.restart, "agent away")
         this.#transport = undefined
@@ -250,7 +279,8 @@ export class LinkConnection {
   /** A dial came to nothing. */
   #failed(error: TunnelError): void {
     this.#leg = undefined
-    if (this.#state.phase !== "linked") return this.close(error)
+    if (error.delivered === "no") this.#early?.returned()
+    if (this.#state.phase !== "linked" || this.#early !== undefined) return this.close(error)
     if (isFinalRefusal(error)) return this.close(new TunnelError(error.code, error.message, { delivered: "unknown", cause: error }))
     this.#redial.schedule(1006, 0, () => this.#dial())
   }
@@ -258,6 +288,7 @@ export class LinkConnection {
   /** The socket is gone. */
   #lost(code: number, reason: string): void {
     const connectedMs = this.#leg?.connectedMs ?? 0
+    if (this.#leg?.tookFirst !== true) this.#early?.returned()
     this.#leg = undefined
     const over = code === closeCodes.normal || isFinalCloseCode(code)
     // A link that the agent has not answered cannot be resumed: it ends, with the reason for which it was cut.
@@ -287,6 +318,7 @@ export class LinkConnection {
     this.#cancelIdle = undefined
     this.#leg?.close(closeCodes.normal, "done")
     this.#leg = undefined
+    this.#early = undefined
     this.#transport = undefined
     if (state.phase !== "dialling") return
     const error = undelivered(reason)

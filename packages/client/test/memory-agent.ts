@@ -1,5 +1,5 @@
 /** An agent in memory, by the real protocol on a real clock: what is asked of it, and a hand on every answer. */
-import type { Exit, MuxStream, ProcessMessage } from "@trunkline/protocol"
+import { type Exit, limits, type MuxStream, type ProcessMessage } from "@trunkline/protocol"
 import { AgentEnd } from "@trunkline/protocol/testing"
 import { Agent } from "../src/agent.ts"
 import type { SocketEvents } from "../src/dial.ts"
@@ -79,9 +79,15 @@ export class Served {
   }
 }
 
-/** Lets everything that is under way in memory arrive. */
+/** Lets everything that is under way in memory arrive, and what waits there for company. */
 export async function settle(): Promise<void> {
-  for (let round = 0; round < 10; round++) await new Promise<void>((resolve) => setImmediate(resolve))
+  const turns = async () => {
+    for (let round = 0; round < 10; round++) await new Promise<void>((resolve) => setImmediate(resolve))
+  }
+  await turns()
+  // Timers of one process fire in the order in which they are due.
+  await new Promise<void>((resolve) => setTimeout(resolve, limits.ackDelayMs + 1))
+  await turns()
 }
 
 export class MemoryAgent {

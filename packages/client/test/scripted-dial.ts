@@ -35,6 +35,8 @@ export class ScriptedCall {
   readonly texts: string[] = []
   /** Pings are not answered. */
   mute = false
+  /** The agent was handed what the dial took along. */
+  tookFirst = false
   /** How the client has closed the socket. */
   closed: { readonly code: number; readonly reason: string } | undefined
   #far: TransportEvents | undefined
@@ -48,6 +50,15 @@ export class ScriptedCall {
   accept(peer: ScriptedPeer): void {
     peer.attach(this.events)
     this.#opened((message) => peer.transport.send(message))
+  }
+
+  /** The far end is the peer, which has been handed what the dial took along, and the gateway says that it is here. */
+  take(peer: ScriptedPeer): void {
+    const { first } = this.target
+    if (first === undefined) throw new Error("the dial took nothing along")
+    this.tookFirst = true
+    peer.transport.send(first)
+    this.open(peer)
   }
 
   /** The far end is the peer, and the gateway says where it is. */
@@ -92,6 +103,7 @@ export class ScriptedCall {
 
   #opened(send: (message: Uint8Array) => void): void {
     this.result.resolve({
+      tookFirst: this.tookFirst,
       bufferedBytes: 0,
       send: (message) => {
         if (typeof message !== "string") return send(message)
@@ -113,12 +125,14 @@ export class ScriptedDial {
   readonly calls: ScriptedCall[] = []
   readonly connection: LinkConnection
 
-  constructor() {
-    const dial: Dial = (target, events) => {
+  /** `takesFirst`: its dial takes the greeting along. */
+  constructor({ takesFirst = false }: { readonly takesFirst?: boolean } = {}) {
+    const plain: Dial = (target, events) => {
       const call = new ScriptedCall(target, events)
       this.calls.push(call)
       return call.result.promise
     }
+    const dial = takesFirst ? Object.assign(plain, { takesFirst: true as const }) : plain
     const target = { gateway: new URL("http://gateway.test/"), agent: "box", token: "token" }
     this.connection = new LinkConnection({ target, dial, clock: this.clock, idleMs })
   }

@@ -5,9 +5,10 @@
  */
 import { type EndpointName, type ErrorCode, isErrorCode, type Principal, TunnelError } from "@trunkline/protocol"
 import type { AgentSocket } from "./agent/agent-socket.ts"
-import { readyIn, type TicketUse, upgradeRequest, usedTicket } from "./agent/upgrade.ts"
+import { type Readiness, readinessIn, type TicketUse, upgradeRequest, usedTicket } from "./agent/upgrade.ts"
 import { mintAssertion } from "./assertion.ts"
 import { secretsOf } from "./auth.ts"
+import { base64UrlEncode } from "./base64url.ts"
 import { dialUrl } from "./dial-url.ts"
 import type { Presence } from "./endpoint.ts"
 import type { Env } from "./env.ts"
@@ -57,8 +58,9 @@ export interface LinkOptions {
   readonly ticket?: TicketUse
   /** The subprotocol to echo to the peer. */
   readonly subprotocol?: string
-  /** As in an upgrade to the agent's object. */
+  /** As in an upgrade to the agent's object, and so is `first`. */
   readonly readyInAnswer?: boolean
+  readonly first?: string
 }
 
 /**
@@ -112,15 +114,16 @@ const objectOf = (env: Env, name: EndpointName): DurableObjectStub<AgentSocket> 
 export interface OwnLink {
   /** Unaccepted; speaks the link protocol as with a client of this agent: text control and binary link messages. */
   readonly socket: WebSocket
-  /** The first text control, where it does not come over the socket. */
-  readonly ready: string | undefined
+  /** Undefined where the first text control comes over the socket. */
+  readonly readiness: Readiness | undefined
 }
 
-/** Throws as {@link requestLink}. */
-export async function openLink(env: Env, name: EndpointName, principal: Principal): Promise<OwnLink> {
-  const response = await requestLink(env, name, principal, { readyInAnswer: true })
+/** `first` is handed to an agent that is here. Throws as {@link requestLink}, and then nothing was; with any other error nobody knows. */
+export async function openLink(env: Env, name: EndpointName, principal: Principal, first?: Uint8Array): Promise<OwnLink> {
+  const handed = first === undefined ? {} : { first: base64UrlEncode(first) }
+  const response = await requestLink(env, name, principal, { readyInAnswer: true, ...handed })
   if (response.webSocket === null) throw new TunnelError("internal", `the way to "${name}" has no socket`)
-  return { socket: response.webSocket, ready: readyIn(response) }
+  return { socket: response.webSocket, readiness: readinessIn(response) }
 }
 
 /** Sends an upgrade to the name's object; its refusal becomes a TunnelError. */

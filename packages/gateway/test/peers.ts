@@ -155,8 +155,11 @@ export async function connectAgent(name: string, fields: Partial<AgentHello> = {
   return { agent, generation: welcome.generation }
 }
 
+/** A client with the socket of an answer. */
+export const clientOf = (response: Response): Client => new Peer(socketOf(response), parseGatewayToClient)
+
 export const openClient = async (name: string, headers: Record<string, string> = bearer): Promise<Client> =>
-  new Peer(socketOf(await upgrade(`/v1/agents/${name}/link`, headers)), parseGatewayToClient)
+  clientOf(await upgrade(`/v1/agents/${name}/link`, headers))
 
 /** A client that is told that the agent is away. */
 export async function waitingClient(name: string): Promise<Client> {

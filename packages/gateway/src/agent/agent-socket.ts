@@ -14,6 +14,7 @@ import {
   slot,
   TunnelError,
 } from "@trunkline/protocol"
+import { base64UrlDecode } from "../base64url.ts"
 import type { Presence } from "../endpoint.ts"
 import type { Env } from "../env.ts"
 import { readHeartbeat } from "../heartbeats.ts"
@@ -92,7 +93,7 @@ export class AgentSocket extends DurableObject<Env> {
       case "client":
         if (typeof message === "string")
           this.#legs.closeClient({ socket, role }, closeCodes.protocolError, "a client sends no text but pings")
-        else this.#fromClient({ socket, role }, message)
+        else this.#fromClient({ socket, role }, new Uint8Array(message))
         return
       case "agent":
         this.#fromAgent({ socket, role }, message)
@@ -121,8 +122,7 @@ export class AgentSocket extends DurableObject<Env> {
     await this.#announcer.announce()
   }
 
-  #fromClient(from: Leg<"client">, message: ArrayBuffer): void {
-    const bytes = new Uint8Array(message)
+  #fromClient(from: Leg<"client">, bytes: Uint8Array): void {
     const verdict = routeFromClient(bytes, from.role.slot, this.#legs.current(), this.#bufferedBytes)
     switch (verdict.type) {
       case "forward":
@@ -206,14 +206,18 @@ export class AgentSocket extends DurableObject<Env> {
   }
 
   #acceptClient(upgrade: Extract<Upgrade, { type: "client" }>): Response {
-    const { name, principal, ticket, unlessAway, readyInAnswer } = upgrade
+    const { name, principal, ticket, unlessAway, readyInAnswer, first } = upgrade
     const record = admit(name, this.#store.record, Date.now())
     if (unlessAway === true && this.#legs.current() === undefined) throw new TunnelError("agent-away", `the agent "${name}" is away`)
     // Used last, so that a refusal above leaves the ticket good for another try.
     if (ticket !== undefined && !this.useTicket(ticket)) throw usedTicket()
     const pair = new WebSocketPair()
-    const ready = this.#legs.acceptClient(pair[1], record, principal)
-    if (readyInAnswer === true) return upgraded(pair[0], upgrade, ready)
+    const { client, ready, isHere } = this.#legs.acceptClient(pair[1], record, principal)
+    if (readyInAnswer === true) {
+      const message = first === undefined || !isHere ? undefined : base64UrlDecode(first)
+      if (message !== undefined) this.#fromClient(client, message)
+      return upgraded(pair[0], upgrade, { ready, tookFirst: message !== undefined })
+    }
     this.#sockets.send(pair[1], ready)
     return upgraded(pair[0], upgrade)
   }

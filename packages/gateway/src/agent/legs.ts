@@ -137,8 +137,12 @@ export class Legs {
     else this.#sockets.retire(older.socket, closeCodes.replaced, "replaced by a newer agent")
   }
 
-  /** Takes a client's socket for an agent that is here, or away, and returns what it is to be told first. Throws a TunnelError when there is no room. */
-  acceptClient(socket: WebSocket, record: EndpointRecord, principal: Principal): string {
+  /** Takes a client's socket for an agent that is here, or away, and says what it is to be told first. Throws a TunnelError when there is no room. */
+  acceptClient(
+    socket: WebSocket,
+    record: EndpointRecord,
+    principal: Principal,
+  ): { readonly client: Leg<"client">; readonly ready: string; readonly isHere: boolean } {
     const { name, generation, instance, version } = record
     const agent = this.current()
     const clients = this.#sockets.clients()
@@ -154,12 +158,12 @@ export class Legs {
     this.#clients.set(slot, client)
     const place = agent === undefined ? "away" : "here"
     const ready = encodeControl({ type: "ready", protocol: protocolVersion, agent: place, generation, instance, version })
-    if (agent === undefined) return ready
+    if (agent === undefined) return { client, ready, isHere: false }
     const role = { ...agent.role, nextSlot: next + 1 }
     this.#sockets.assign(agent.socket, role)
     this.#agent = { socket: agent.socket, role }
     this.#attach(agent.socket, client)
-    return ready
+    return { client, ready, isHere: true }
   }
 
   closeClient(client: Leg<"client">, code: number, reason: string): void {

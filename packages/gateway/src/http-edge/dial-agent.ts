@@ -1,6 +1,6 @@
 /** The Worker as a client: dials the agent's object instead of a URL, and speaks the same wire as everybody. */
 
-import { Agent, type Dial } from "@trunkline/client"
+import { Agent, type Dial, type EarlyDial } from "@trunkline/client"
 import { systemClock } from "@trunkline/client/runtime"
 import { type EndpointName, type Principal, TunnelError } from "@trunkline/protocol"
 import type { Env } from "../env.ts"
@@ -12,12 +12,12 @@ export function agentFor(env: Env, name: EndpointName, principal: Principal, gat
   return new Agent(name, { gateway, token: "", dial: dialObject(env, name, principal), clock: systemClock, idleMs: 0 })
 }
 
-function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
+function dialObject(env: Env, name: EndpointName, principal: Principal): EarlyDial {
   let dialled = false
-  return async (_target, events) => {
+  const dial: Dial = async ({ first }, events) => {
     // This process is about to end, and the request with it: trying on would only keep it from ending.
     if (dialled && isRefusingSockets()) throw new TunnelError("link-lost", "the gateway restarts", { delivered: "unknown" })
-    const { socket, ready } = await openLink(env, name, principal)
+    const { socket, readiness } = await openLink(env, name, principal, first)
     dialled = true
     // Listeners first: the object has sent its greeting already.
     socket.addEventListener("message", ({ data }) => {
@@ -31,8 +31,9 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
     })
     socket.binaryType = "arraybuffer"
     socket.accept()
-    if (ready !== undefined) events.message(ready)
+    if (readiness !== undefined) events.message(readiness.ready)
     return {
+      tookFirst: readiness?.tookFirst === true,
       send(message) {
         if (socket.readyState === WebSocket.OPEN) socket.send(message)
       },
@@ -45,4 +46,5 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
       },
     }
   }
+  return Object.assign(dial, { takesFirst: true as const })
 }

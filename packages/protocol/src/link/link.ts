@@ -28,7 +28,7 @@ export interface LinkUser {
    */
   take(room: Room): readonly Frame[]
   receive(frame: Frame): void
-  /** Once, after which nothing is called any more. `untouched`: the agent refused the link, so it looked at no frame of it. */
+  /** Once, after which nothing is called any more. `untouched`: the agent has looked at no frame of it, because it refused the link or never heard of it. */
   linkEnded(error: TunnelError, untouched: boolean): void
 }
 
@@ -198,9 +198,9 @@ export class Link {
     this.#finish(error)
   }
 
-  /** Gives the link up where closing its transport says so to the peer. Idempotent. */
-  leave(error: TunnelError): void {
-    this.#finish(error)
+  /** Gives the link up where closing its transport says so to the peer, or where it is `untouched`: nothing has reached the peer. Idempotent. */
+  leave(error: TunnelError, untouched = false): void {
+    this.#finish(error, { untouched })
   }
 
   #attach(state: LinkState & { readonly transport: Transport }, greeting: LinkControl): TransportEvents {
