@@ -10,6 +10,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import { limits } from "@trunkline/protocol"
 import { startPty } from "../packages/agent-cli/src/processes/pty-process.ts"
 import { startEnd } from "./end-process.ts"
+import { warmRequests } from "./first-bytes.ts"
 import { startFloor } from "./floor/floor.ts"
 import { type IdleCost, measureIdle, measureRoundTrip, measureThroughput } from "./measure.ts"
 import { measureCuts } from "./ours/cuts.ts"
@@ -73,7 +74,7 @@ async function round(): Promise<Round> {
   const floor = await startFloor()
   const floorTrip = await measureRoundTrip(floor, 1)
   const { megabytesPerSecond: floorRate } = await measureThroughput(floor, 1)
-  const floorAskUs = percentile(await floor.asks(500, 50), 0.5)
+  const floorAskUs = percentile(await floor.asks(500, warmRequests), 0.5)
   await floor.stop()
   const spawnUs = await spawnTrue()
   const terminalUs = await terminalEcho()
@@ -230,7 +231,8 @@ What has no floor is measured against a bound of its own. A cut resets a leg tha
 and the network is back at once; the first new byte is one that had not been sent at the cut. What resuming costs is the processor time
 of both ends of a link beyond the frame codec's, ${link.resumeCostUs.toFixed(0)} µs per MB, of the ${outputUs.toFixed(0)} µs that a MB of output takes here;
 its acknowledgements cross the gateway too, where each that is not part of another message is a message more beside the
-${(1e6 / limits.dataBytesMax).toFixed(0)} or so that hold a MB of output. PSS divides what processes share, such as Node's own code, among all that run here.
+${(1e6 / limits.dataBytesMax).toFixed(0)} or so that hold a MB of output. A first byte is measured
+once ${warmRequests.toLocaleString("en")} requests have had their code compiled, in floor and ours alike. PSS divides what processes share, such as Node's own code, among all that run here.
 
 Machine: ${machine}. Spawning \`true\` alone takes ${of("spawnUs").toFixed(0)} µs here, a key's echo on a
 terminal of its own ${of("terminalUs").toFixed(0)} µs.

@@ -23,6 +23,12 @@ export function webRows(rounds: readonly WebRound[], floor: { readonly rate: num
       ours: of("firstByteUs"),
       atMost: 2.5,
     },
+    {
+      name: "the same for the first 500 requests to a gateway and agent that have just started",
+      unit: "µs",
+      floor: floor.askUs,
+      ours: of("coldFirstByteUs"),
+    },
     { name: "TCP, one stream", unit: "MB/s", direct: direct.rate, floor: floor.rate, ours: of("tcpRate"), atLeast: 0.8 },
     { name: "TCP, 8 streams (floor: ours, one stream)", unit: "MB/s", floor: of("tcpRate"), ours: of("tcpRateOf8"), atLeast: 1 },
     {

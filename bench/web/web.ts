@@ -1,6 +1,7 @@
 /** What stock clients see of services at the agent: HTTP through the gateway's edge, and TCP through the SDK, beside direct connections. */
 import { setTimeout as delay } from "node:timers/promises"
 import { startEnd } from "../end-process.ts"
+import { warmRequests } from "../first-bytes.ts"
 import { readProcess } from "../measure.ts"
 import type { AgentTasks } from "../ours/agent-end.ts"
 import { startPlace } from "../ours/place.ts"
@@ -29,6 +30,8 @@ export interface WebRound {
   /** Milliseconds of the worst piece on a direct connection. */
   readonly directPieceMs: number
   readonly firstByteUs: number
+  /** Of the first requests, whose code runs uncompiled in most processes. */
+  readonly coldFirstByteUs: number
   readonly directFirstByteUs: number
   /** MB/s. */
   readonly tcpRate: number
@@ -67,10 +70,11 @@ export async function measureWeb(): Promise<WebRound> {
       through: "fetch",
     })
 
-    const firstByteUs = async (at: Place): Promise<readonly number[]> =>
-      await client.call("firstBytes", { place: at, count: requests, warmup: 50 })
-    const firstByte = await firstByteUs(edge("/"))
-    const directFirstByte = await firstByteUs(direct("/"))
+    const firstByteUs = async (at: Place, warmup = 50): Promise<readonly number[]> =>
+      await client.call("firstBytes", { place: at, count: requests, warmup })
+    const coldFirstByte = await firstByteUs(edge("/"))
+    const firstByte = await firstByteUs(edge("/"), warmRequests)
+    const directFirstByte = await firstByteUs(direct("/"), warmRequests)
 
     // In turn: a slow moment of the machine touches all.
     const directPieces = await client.call("pieces", { place: direct("/events") })
@@ -111,6 +115,7 @@ export async function measureWeb(): Promise<WebRound> {
       chunksMs,
       directPieceMs: Math.max(...directPieces),
       firstByteUs: percentile(firstByte, 0.5),
+      coldFirstByteUs: percentile(coldFirstByte, 0.5),
       directFirstByteUs: percentile(directFirstByte, 0.5),
       tcpRate: rates.one,
       tcpRateOf8: rates.eight,
