@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type Abort, aborts, say } from "./differential/abort-cases.ts"
 import { answerCases, downloadCases } from "./differential/answer-cases.ts"
-import { brokenCases, earlyCases, endlessCase } from "./differential/broken-cases.ts"
+import { brokenCases, earlyCases, endlessCases } from "./differential/broken-cases.ts"
 import { type Case, chunked, chunkedUpload, noise, row, sized, upload } from "./differential/case.ts"
 import { comparable, differences, expected, quietCloses, type Used } from "./differential/differences.ts"
 import { RawClient } from "./differential/raw-client.ts"
@@ -75,7 +75,7 @@ describe("large bodies", () => {
 })
 
 describe.each([
-  ["and clients that stop sending", "instead", [...earlyCases, endlessCase]],
+  ["and clients that stop sending", "instead", [...earlyCases, ...endlessCases]],
   ["and clients that look when they have sent everything", "afterwards", earlyCases],
 ] as const)("services that answer early, %s", (_, look, cases) => {
   test.each(titled(cases))("%s", async (_title, asked) => {

@@ -403,6 +403,19 @@ describe("a refusal reaches a client that looks when it has sent everything", ()
   })
 })
 
+test("a refusal reaches a client that has begun to send and then waits", async () => {
+  const client = await RawClient.connect(world.port)
+  onTestFinished(() => client.close())
+  const path = `/v1/agents/target/http/${deniedPort}/x`
+  const headers: readonly Header[] = [
+    ["Host", "localhost"],
+    ["Authorization", `Bearer ${world.secret}`],
+    ["Content-Length", "10"],
+  ]
+  await client.write([requestHead("POST", path, "1.1", headers), "0123"])
+  expect(statusOf(await client.answer("POST"))).toBe(403)
+})
+
 describe("a Host", () => {
   /** Below localhost, with the gateway's port behind it, unless it has one. */
   async function askAs(host: string | undefined): Promise<RawAnswer | string> {

@@ -99,11 +99,38 @@ export const earlyCases: readonly Case[] = [
   }),
 ]
 
-export const endlessCase: Case = row("to a body that has only begun", { ...upload("0123456789"), body: never }, async (exchange) => {
-  await exchange.write([answer(true), "too much"])
-  exchange.socket.end()
-  await exchange.body()
-})
+const endless = (title: string, ...pieces: readonly string[]): Case =>
+  row(title, { ...upload("0123456789"), body: never }, async (exchange) => {
+    await exchange.write(pieces)
+    exchange.socket.end()
+    await exchange.body()
+  })
+
+/** Clients that have begun to send and then wait. */
+export const endlessCases: readonly Case[] = [
+  endless("to a body that has only begun", answer(true), "too much"),
+  endless(
+    "without a body of their own to one that has only begun",
+    answerHead({
+      status: 303,
+      reason: "See Other",
+      headers: [
+        ["Content-Length", "0"],
+        ["Connection", "close"],
+      ],
+    }),
+  ),
+  endless(
+    "in chunks to one that has only begun",
+    answerHead({
+      headers: [
+        ["Transfer-Encoding", "chunked"],
+        ["Connection", "close"],
+      ],
+    }),
+    "3\r\nall\r\n0\r\n\r\n",
+  ),
+]
 
 /** Some of a body, and no more. */
 async function* never(): AsyncGenerator<string> {

@@ -197,7 +197,8 @@ export class LinkConnection {
   #startLink(transport: Transport, { mux, waiting }: State & { readonly phase: "dialling" }): void {
     this.#state = { phase: "linked", mux }
     this.#transport = mux.link.start(transport, this.#hello(mux))
-    for (const call of [...waiting]) call.linked(mux)
+    // One may give up another.
+    for (const call of [...waiting]) if (waiting.has(call)) call.linked(mux)
   }
 
   #dial(first?: Uint8Array): void {

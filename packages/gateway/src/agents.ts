@@ -71,7 +71,7 @@ export class Agents extends WorkerEntrypoint<Env, AgentsProps | undefined> {
     const [, name = "", digits = ""] = /^(.*):(\d+)$/.exec(address) ?? []
     const service = serviceOf(name, digits)
     if (service === undefined) throw new TunnelError("bad-request", `"${address}" names no port of an agent: connect to NAME:PORT`)
-    const agent = agentFor(this.env, service.agent, this.#principal(service.agent), new URL("https://gateway/"))
+    const agent = agentFor({ env: this.env, ctx: this.ctx }, service.agent, this.#principal(service.agent), new URL("https://gateway/"))
     try {
       const target = await agent.connect({ port: service.port })
       await Promise.all([inLargePieces(socket.readable).pipeTo(target.writable), target.readable.pipeTo(socket.writable)])

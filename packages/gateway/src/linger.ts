@@ -12,10 +12,15 @@ export async function hearOut(body: ReadableStream<Uint8Array> | null): Promise<
   await discard(body.getReader({ mode: "byob" }))
 }
 
-/** Resolves when everything was read, the client is gone, or it was listened to for long enough. No other read may be pending. */
-export async function discard(reader: ReadableStreamBYOBReader): Promise<void> {
+/**
+ * Resolves when everything was read, the client is gone, or it was listened to for long enough. The runtime takes one read at a time: `pending` is one that is under
+ * way, of a client that may have fallen silent.
+ */
+export async function discard(reader: ReadableStreamBYOBReader, pending: Promise<unknown> = Promise.resolve()): Promise<void> {
   let pieces = 0
   const read = async () => {
+    await pending
+    pieces++
     let memory = new ArrayBuffer(pieceBytes)
     for (;;) {
       const { done, value } = await reader.read(new Uint8Array(memory))

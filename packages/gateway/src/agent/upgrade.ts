@@ -31,7 +31,8 @@ interface ClientUpgrade {
 export const usedTicket = (): TunnelError =>
   new TunnelError("unauthorised", "this ticket was used before: a ticket is good for one connection")
 
-const upgradeHeader = "x-trunkline-upgrade"
+/** Its name has the platform leave the value out of logs and traces: it holds tickets, a link's secret and the head of somebody's request. */
+const upgradeHeader = "x-trunkline-secret-upgrade"
 
 export const upgradeRequest = (upgrade: Upgrade): Request =>
   new Request("https://agent-socket/", {

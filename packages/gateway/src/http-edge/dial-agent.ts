@@ -7,14 +7,29 @@ import type { Env } from "../env.ts"
 import { openLink } from "../open-link.ts"
 import { isRefusingSockets } from "../restart.ts"
 
-/** An agent handle for one request. Its link ends with `close()`, and at the latest with the request. */
-export function agentFor(env: Env, name: EndpointName, principal: Principal, gateway: URL): Agent {
-  return new Agent(name, { gateway, token: "", dial: dialObject(env, name, principal), clock: systemClock, idleMs: 0 })
+export interface AgentContext {
+  readonly env: Env
+  readonly ctx: Pick<ExecutionContext, "waitUntil">
 }
 
-function dialObject(env: Env, name: EndpointName, principal: Principal): EarlyDial {
+/** An agent handle for one request. Its link ends with `close()`, and at the latest with the request. */
+export function agentFor({ env, ctx }: AgentContext, name: EndpointName, principal: Principal, gateway: URL): Agent {
+  const dial = dialObject(env, name, principal)
+  const held = (...[target, events]: Parameters<Dial>): ReturnType<Dial> => {
+    const dialled = dial(target, events)
+    // The agent may have been handed the request: whoever has left meanwhile must still close the socket, or the link would be kept for a return.
+    ctx.waitUntil(dialled.then(nothing, nothing))
+    return dialled
+  }
+  const early: EarlyDial = Object.assign(held, { takesFirst: true as const })
+  return new Agent(name, { gateway, token: "", dial: early, clock: systemClock, idleMs: 0 })
+}
+
+const nothing = (): void => {}
+
+function dialObject(env: Env, name: EndpointName, principal: Principal): Dial {
   let dialled = false
-  const dial: Dial = async ({ first }, events) => {
+  return async ({ first }, events) => {
     // This process is about to end, and the request with it: trying on would only keep it from ending.
     if (dialled && isRefusingSockets()) throw new TunnelError("link-lost", "the gateway restarts", { delivered: "unknown" })
     const { socket, readiness } = await openLink(env, name, principal, first)
@@ -46,5 +61,4 @@ function dialObject(env: Env, name: EndpointName, principal: Principal): EarlyDi
       },
     }
   }
-  return Object.assign(dial, { takesFirst: true as const })
 }

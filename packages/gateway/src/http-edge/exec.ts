@@ -39,7 +39,7 @@ async function exec(call: Call): Promise<Response> {
   const form = preferredForm(request.headers.get("accept"))
   const shownError = (error: TunnelError) => outcomeUnknown(error, asked.options.idempotencyKey !== undefined)
   try {
-    const { process, leave } = await startRun(agentFor(env, name, gatewayPrincipal, url), asked, call)
+    const { process, leave } = await startRun(agentFor({ env, ctx }, name, gatewayPrincipal, url), asked, call)
     const started = { processId: process.id, pid: process.pid }
     if (asked.detach) {
       leave()

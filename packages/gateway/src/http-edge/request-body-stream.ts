@@ -8,8 +8,8 @@ const copiedBytesMax = 16_384
 interface BodyEvents {
   /** There is no more to read, or it broke off. */
   readonly ended?: () => void
-  /** In place of cancelling it. No read is pending. */
-  readonly unwanted?: (reader: ReadableStreamBYOBReader) => Promise<void>
+  /** In place of cancelling it; `pending` settles with the read that is under way, of which there can be no second. */
+  readonly unwanted?: (reader: ReadableStreamBYOBReader, pending: Promise<unknown>) => void
 }
 
 /** Reads when it is read, and no further. */
@@ -34,8 +34,7 @@ export function inLargePieces(body: ReadableStream<Uint8Array>, { ended, unwante
       },
       async cancel(reason) {
         if (unwanted === undefined) return reader.cancel(reason)
-        // A client that is slow has one piece on its way, and the runtime takes no second read meanwhile.
-        void reading.then(() => unwanted(reader))
+        unwanted(reader, reading)
       },
     },
     { highWaterMark: 0 },

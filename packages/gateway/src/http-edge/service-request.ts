@@ -31,7 +31,7 @@ export async function passToService(
   const target = { service: service.port }
   const { method, signal } = request
   requireHeadFits(`${method} ${path}`, headers)
-  const agent = agentFor(env, service.agent, principal, nowhere)
+  const agent = agentFor({ env, ctx }, service.agent, principal, nowhere)
   const leave = () => agent.close()
   const context = { method, ctx, leave }
   const upload = request.body === null || isWebSocketUpgrade(request) ? undefined : uploadOf(request.body)

@@ -11,6 +11,6 @@ export interface Upload {
 export function uploadOf(stream: ReadableStream<Uint8Array>): Upload {
   const { promise: over, resolve } = Promise.withResolvers<void>()
   // Whoever cancels has an answer to give out, and does not wait for it.
-  const unwanted = async (reader: ReadableStreamBYOBReader) => void discard(reader).then(resolve)
+  const unwanted = (reader: ReadableStreamBYOBReader, pending: Promise<unknown>) => void discard(reader, pending).then(resolve)
   return { body: inLargePieces(stream, { ended: resolve, unwanted }), over }
 }

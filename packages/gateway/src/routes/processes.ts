@@ -41,10 +41,10 @@ async function output(call: Call): Promise<Response> {
 }
 
 /** Throws `bad-name` and `unauthorised`. Nothing is dialled yet. */
-async function agentOf({ request, env, secrets, url, params }: Call): Promise<Agent> {
+async function agentOf({ request, env, ctx, secrets, url, params }: Call): Promise<Agent> {
   const name = requireName(params.name)
   await requireGateway(request, secrets)
-  return agentFor(env, name, gatewayPrincipal, url)
+  return agentFor({ env, ctx }, name, gatewayPrincipal, url)
 }
 
 async function answered(agent: Agent, ask: (agent: Agent) => Promise<unknown>): Promise<Response> {

@@ -54,7 +54,7 @@ export function readLinkControl(message: Uint8Array): { readonly control: LinkCo
     throw new ProtocolViolation("LC1", `a control message of ${json.byteLength} bytes, allowed are ${limits.controlBytesMax}`)
   const control = parseLinkControl(json)
   if (mark < 0) return { control, data: undefined }
-  if (control.type !== "welcome" && !(control.type === "hello" && control.attempt === 1))
+  if (!(control.type === "welcome" && !control.resumed) && !(control.type === "hello" && control.attempt === 1))
     throw new ProtocolViolation("LC8", `data behind a ${control.type} that may carry none`)
   const frames = body.subarray(mark + 1)
   const data = new Uint8Array(linkHeaderBytes + frames.byteLength)

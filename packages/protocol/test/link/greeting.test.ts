@@ -150,6 +150,7 @@ test.each<readonly [string, LinkControl]>([
   ["a window", { type: "window", window: 65_536 }],
   ["an end", { type: "end", code: "aborted", message: "" }],
   ["the hello of a later attempt", hello(2)],
+  ["the welcome to one", welcome({ resumed: true })],
 ])("[LC8] data behind %s ends the link", (_, control) => {
   const { user, peer } = openLink()
   peer.sayBody(carried(control, [data(7)]), { offset: controlOffset, ack: 0 })
