@@ -4,7 +4,8 @@
  */
 import { isErrorCode, TunnelError } from "../errors.ts"
 import { classOf } from "../kinds/kind.ts"
-import { Link, type LinkOptions, type LinkUser, type Room } from "../link/link.ts"
+import { Link } from "../link/link.ts"
+import type { LinkOptions, LinkUser, Room } from "../link/link-user.ts"
 import type { Clock } from "../ports.ts"
 import { assertNever, type Frame, ProtocolViolation, pingBytes } from "../wire/frame.ts"
 import { type StreamId, streamId } from "../wire/ids.ts"

@@ -2,7 +2,7 @@
  * Who sends next (SPEC PC): control frames first, then interactive streams, then bulk, round-robin inside a class. An
  * interactive stream with more queued than one frame is no keystroke: it waits with the bulk.
  */
-import type { Room } from "../link/link.ts"
+import type { Room } from "../link/link-user.ts"
 import { frameBytes } from "../wire/encode.ts"
 import { type Frame, type FrameType, frameHeaderBytes } from "../wire/frame.ts"
 import { limits } from "../wire/limits.ts"

@@ -1,6 +1,6 @@
 /** A user of a link that sends what a test queues and keeps what it is told: the link tested without a mux. */
 import { type Frame, frameBytes, Link, type LinkHello, type LinkOptions, streamId, type TunnelError } from "../../src/index.ts"
-import type { LinkUser, Room } from "../../src/link/link.ts"
+import type { LinkUser, Room } from "../../src/link/link-user.ts"
 import { ScriptedPeer, VirtualClock } from "../../src/testing/index.ts"
 
 export class QueueUser implements LinkUser {
