@@ -1,11 +1,27 @@
 /** Memory of frames that is given back once they are written: never before, and never anybody else's. */
+
+import { execFileSync } from "node:child_process"
 import { once } from "node:events"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type Server } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { SeededRandom } from "@trunkline/protocol/testing"
-import { afterEach, describe, expect, test } from "vitest"
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
 import { giveBackWrittenFrames } from "../../src/agent/written-frames.ts"
+
+let folder: string
+const at = (file: string) => join(folder, file)
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "frames-"))
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+  const files = ["-subj", "/CN=localhost", "-keyout", at("key.pem"), "-out", at("cert.pem")]
+  execFileSync("openssl", ["req", "-x509", ...curve, ...files], { stdio: "ignore" })
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 let server: Server
 let webSocket: WebSocket
@@ -15,11 +31,13 @@ afterEach(() => {
 })
 
 /** Two ends of a WebSocket, of which the first gives its frames back. */
-async function connect() {
-  server = createServer().listen(0, "127.0.0.1")
+async function connect(scheme: "ws" | "wss") {
+  server = scheme === "ws" ? createServer() : createTlsServer({ key: readFileSync(at("key.pem")), cert: readFileSync(at("cert.pem")) })
+  server.listen(0, "127.0.0.1")
   await once(server, "listening")
   const sockets = new WebSocketServer({ server, maxPayload: 1_048_576 })
-  webSocket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, { perMessageDeflate: false })
+  const url = `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`
+  webSocket = new WebSocket(url, { perMessageDeflate: false, rejectUnauthorized: false })
   /** What the library has written, as the socket was given it. */
   const written: Uint8Array[] = []
   webSocket.once("upgrade", ({ socket }: { readonly socket: Socket }) => {
@@ -38,9 +56,9 @@ const sent = (socket: WebSocket, message: Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => socket.send(message, (error) => (error == null ? resolve() : reject(error))))
 const detached = ({ buffer }: Uint8Array): boolean => (buffer as ArrayBuffer).detached
 
-describe("frames of a WebSocket", () => {
+describe.each(["ws", "wss"] as const)("frames of a WebSocket by %s", (scheme) => {
   test("are given back once the system has taken them, and the message that was sent is not", async () => {
-    const { near, written } = await connect()
+    const { near, written } = await connect(scheme)
     const message = new Uint8Array(100_000)
     await sent(near, message)
     expect(written.map(detached)).toEqual([true])
@@ -48,7 +66,7 @@ describe("frames of a WebSocket", () => {
   })
 
   test("are kept while the system does not take them, and arrive unchanged when it does", async () => {
-    const { near, far, written } = await connect()
+    const { near, far, written } = await connect(scheme)
     far.pause()
     // Used again for each message, as soon as it is handed over.
     const message = new Uint8Array(1_000_000)
@@ -71,7 +89,7 @@ describe("frames of a WebSocket", () => {
 
   test("of every size arrive unchanged and in order, between pings and texts", async () => {
     const random = new SeededRandom(7)
-    const { near, far } = await connect()
+    const { near, far } = await connect(scheme)
     const expected: Buffer[] = []
     const heard: Buffer[] = []
     const pings: string[] = []
@@ -95,7 +113,7 @@ describe("frames of a WebSocket", () => {
   })
 
   test("that will never be written are no trouble", async () => {
-    const { near, far } = await connect()
+    const { near, far } = await connect(scheme)
     far.pause()
     const ended = Array.from({ length: 40 }, () =>
       sent(near, new Uint8Array(1_000_000)).then(
