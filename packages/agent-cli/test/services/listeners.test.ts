@@ -6,7 +6,8 @@ import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import { type ListenAddress, limits, TunnelError } from "@trunkline/protocol"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
-import { type Asked, type Client, SocketBench, settle } from "./socket-bench.ts"
+import { settle } from "./settle.ts"
+import { type Asked, type Client, SocketBench } from "./socket-bench.ts"
 
 let bench: SocketBench
 let client: Client

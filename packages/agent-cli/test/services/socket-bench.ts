@@ -9,7 +9,6 @@ import {
   type Incoming,
   InvalidBody,
   type ListenAccept,
-  limits,
   type MuxStream,
   type Principal,
   silentLogger,
@@ -20,23 +19,10 @@ import { Listeners } from "../../src/services/listeners.ts"
 import { serveTcp } from "../../src/services/tcp.ts"
 import type { Hop } from "../../src/targets/owner-policy.ts"
 import { connected } from "../agent/memory-line.ts"
+import { settle } from "./settle.ts"
 
 /** More than the kernel, the stream and the link take together. */
 export const muchBytes = 33_554_432
-
-/** The real one, also while a test moves the clock. */
-const later = globalThis.setTimeout
-
-/** Lets what is under way arrive, and what waits for company at either end. */
-export const settle = async (rounds = 200): Promise<void> => {
-  const turns = async () => {
-    for (let round = 0; round < rounds; round++) await new Promise<void>((resolve) => setImmediate(resolve))
-  }
-  await turns()
-  // Timers of one process fire in the order in which they are due.
-  await new Promise<void>((resolve) => later(resolve, limits.ackDelayMs + 1))
-  await turns()
-}
 
 /** What the owner lets clients reach: each target where it says, unless a test decides. */
 interface Policy {

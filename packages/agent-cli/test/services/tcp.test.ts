@@ -3,7 +3,8 @@ import { createHash, randomBytes } from "node:crypto"
 import type { Socket } from "node:net"
 import { limits, TunnelError } from "@trunkline/protocol"
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
-import { type Client, muchBytes, SocketBench, settle } from "./socket-bench.ts"
+import { settle } from "./settle.ts"
+import { type Client, muchBytes, SocketBench } from "./socket-bench.ts"
 import { StoppedServer } from "./stopped-server.ts"
 
 let bench: SocketBench

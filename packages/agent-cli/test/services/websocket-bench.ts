@@ -14,7 +14,6 @@ import {
   HeadReader,
   type HttpHead,
   InvalidBody,
-  limits,
   type MuxStream,
   PieceReader,
   TunnelError,
@@ -27,17 +26,6 @@ import { serveWebSocket } from "../../src/services/websocket.ts"
 import { OwnerPolicy } from "../../src/targets/owner-policy.ts"
 import { defaultPolicySettings, type PolicySettings } from "../../src/targets/policy-settings.ts"
 import { connected } from "../agent/memory-line.ts"
-
-/** Lets what is under way arrive, and what waits for company at either end. */
-export const settle = async (rounds = 100): Promise<void> => {
-  const turns = async () => {
-    for (let round = 0; round < rounds; round++) await new Promise<void>((resolve) => setImmediate(resolve))
-  }
-  await turns()
-  // Timers of one process fire in the order in which they are due.
-  await new Promise<void>((resolve) => setTimeout(resolve, limits.ackDelayMs + 1))
-  await turns()
-}
 
 export class WebSocketBench {
   /** The SDK's. */

@@ -5,7 +5,8 @@ import { encodeClose, encodePiece, limits, pieceHeader, webSocketOpcodes } from 
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { WebSocket } from "ws"
 import { MessageMemory } from "../../src/services/message-memory.ts"
-import { settle, WebSocketBench } from "./websocket-bench.ts"
+import { settle } from "./settle.ts"
+import { WebSocketBench } from "./websocket-bench.ts"
 
 let bench: WebSocketBench
 beforeEach(() => {

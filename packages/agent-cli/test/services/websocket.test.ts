@@ -5,7 +5,8 @@ import type { TunnelWebSocket, WebSocketRequest } from "@trunkline/client"
 import { limits } from "@trunkline/protocol"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { WebSocket } from "ws"
-import { settle, WebSocketBench } from "./websocket-bench.ts"
+import { settle } from "./settle.ts"
+import { WebSocketBench } from "./websocket-bench.ts"
 
 let bench: WebSocketBench
 beforeEach(() => {

@@ -8,7 +8,7 @@ import { limits } from "@trunkline/protocol"
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest"
 import { connectHops } from "../../src/targets/connect-hops.ts"
 import type { Hop } from "../../src/targets/owner-policy.ts"
-import { settle } from "../services/socket-bench.ts"
+import { settle } from "../services/settle.ts"
 import { StoppedServer } from "../services/stopped-server.ts"
 
 let folder: string

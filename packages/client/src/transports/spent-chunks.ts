@@ -5,6 +5,7 @@
  * What makes it safe: the library tells of a message (with `allowSynchronousEvents`) while it takes the chunk in which the message ends. By then it has taken all of the
  * chunks before, in order, and holds nothing of them: a message that spans chunks is gathered in memory of its own, one within a chunk is told of as a view. So those
  * chunks are nobody's, but for the ones that somebody was told a view of.
+ * Over TLS a chunk is a part of larger memory, and nothing is given back.
  */
 import type { Socket } from "node:net"
 import { giveBack } from "@trunkline/protocol"
